@@ -1,0 +1,109 @@
+"""Model-Agnostic Meta-Learning (Finn, Abbeel & Levine 2017), exact second order, or first order by one switch.
+
+Algorithm 2, few-shot supervised learning, for a meta-batch of tasks T_i:
+
+    theta'_i = theta - alpha grad L_Ti(theta)                    line 6, K times
+    theta   <- theta - beta grad sum_i L_Ti(theta'_i)            line 8, by Adam as the authors do
+
+All tasks adapt together: theta and theta' are lists of tensors with a leading task axis.
+
+Deviations from the paper, with reasons:
+ 1. The meta-gradient is the tasks' mean, not their sum, so that beta does not depend on the size of the meta-batch; Adam is blind to
+    the difference.
+ 2. No convolution biases: batch normalisation subtracts them again.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator, NamedTuple
+
+import paddle
+from paddle import Tensor
+
+from maml import functional as fn
+from maml.network import Network
+
+
+class Adapted(NamedTuple):
+    """Weights theta' of each task, and the support images they were adapted on (whose statistics inductive prediction uses)."""
+
+    theta: list[Tensor]
+    support: object
+
+
+class MAML:
+    """MAML on `network`.
+
+    alpha: inner learning rate; steps, steps_test: inner updates in training and afterwards; beta: outer learning rate;
+    clip: largest norm of one task's meta-gradient, 0 for none; inductive: batch normalisation predicts with the support's
+    statistics instead of the query batch's own; average: averages a list of gradients over processes.
+    """
+
+    QUERY_TASKS = 1  # tasks whose query pass runs at once: one task's activations stay in a core's cache
+
+    def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
+                 clip: float = 0.0, inductive: bool = False, average: Callable[[list[Tensor]], list[Tensor]] = list):
+        self.network, self.alpha, self.steps, self.steps_test = network, alpha, steps, steps_test
+        self.first_order, self.clip, self.inductive, self.average = first_order, clip, inductive, average
+        self.optimizer = paddle.optimizer.Adam(beta, parameters=list(network.theta))
+
+    def inner_update(self, theta: list[Tensor], x, y: Tensor, create_graph: bool) -> list[Tensor]:
+        """theta' = theta - alpha grad L(theta), for each task."""
+        loss = fn.cross_entropy(self.network(x, theta), y)  # [T]; tasks share no weight, so the sum's gradient is each one's
+        gradient = paddle.grad(loss.sum(), theta, create_graph=create_graph)
+        return fn.descend(theta, gradient, self.alpha)
+
+    def meta_gradient(self, support_x, support_y, query_x, query_y) -> tuple[Tensor, list[Tensor]]:
+        """Query losses [T] at theta', and each task's gradient of its own with respect to theta."""
+        theta = fn.for_each_task(self.network.theta, support_x.shape[0])
+        x = self.network.prepare(support_x)
+        adapted = theta
+        for _ in range(self.steps):
+            adapted = self.inner_update(adapted, x, support_y, create_graph=not self.first_order)
+            if self.first_order:
+                adapted = fn.leaves(adapted)
+        losses, gradient = self.query_gradient(adapted, query_x, query_y)  # grad L(theta')
+        if not self.first_order:
+            gradient = paddle.grad(adapted, theta, gradient)  # times d theta' / d theta, the product of the K steps' (I - alpha H)
+        return losses, gradient
+
+    def query_gradient(self, theta: list[Tensor], x, y) -> tuple[Tensor, list[Tensor]]:
+        """Query losses [T] and their gradients with respect to each task's theta, a few tasks at a time."""
+        losses, gradients = [], []
+        for i in range(0, x.shape[0], self.QUERY_TASKS):
+            part = slice(i, i + self.QUERY_TASKS)
+            theta_i = fn.leaves([p[part] for p in theta])
+            loss = fn.cross_entropy(self.network(x[part], theta_i), y[part])
+            gradients.append(paddle.grad(loss.sum(), theta_i))
+            losses.append(loss.detach())
+        return paddle.concat(losses), [paddle.concat(tasks) for tasks in zip(*gradients)]
+
+    def meta_step(self, tasks) -> dict[str, float]:
+        """One outer update on a `TaskBatch`."""
+        losses, gradient = self.meta_gradient(*map(paddle.to_tensor, tasks))
+        if self.clip:
+            gradient = fn.clip_by_task(gradient, self.clip)
+        loss, *gradient = self.average([losses.mean(), *fn.mean_over_tasks(gradient)])
+        metrics = {"loss": loss.item(), "gradient norm": fn.norm(gradient)}
+        for p, g in zip(self.network.theta, gradient):
+            p.grad = g
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        return metrics
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
+        """theta, then theta' after each of `steps_test` updates on the support [T, way * shot, 1, H, W]."""
+        x = self.network.prepare(support_x)
+        theta = fn.for_each_task(self.network.theta, support_x.shape[0])
+        yield Adapted(theta, x)
+        for _ in range(self.steps_test):
+            theta = fn.leaves(self.inner_update(theta, x, support_y, create_graph=False))
+            yield Adapted(theta, x)
+
+    def predict(self, adapted: Adapted, query_x) -> Tensor:
+        """Scores [T, N, way] of query images [T, N, 1, H, W]."""
+        with paddle.no_grad():
+            statistics = None
+            if self.inductive:
+                self.network(adapted.support, adapted.theta, record=(statistics := []))
+            return self.network(query_x, adapted.theta, statistics)

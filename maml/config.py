@@ -1,0 +1,145 @@
+"""Every setting, declared once: its default, meaning, unit and range. YAML files and command lines are read against it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Sequence
+
+from maml.errors import UserError
+
+
+def option(default: Any, group: str, help: str, low: float = -math.inf, high: float = math.inf,
+           choices: Sequence[str] | None = None) -> Any:
+    """A documented dataclass field; `low` and `high` are both allowed."""
+    return field(default=default, metadata={"group": group, "help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one training run. The names are those of the command line and of the YAML files."""
+
+    algorithm: str = option("maml", "method", "what to train", choices=["maml"])
+    first_order: bool = option(False, "method", "drop the second derivatives from the meta-gradient (FOMAML)")
+    network: str = option("strided", "method", "embedding", choices=["strided"])
+
+    n_way: int = option(5, "tasks", "classes in a task", low=2)
+    k_spt: int = option(1, "tasks", "support images a class (shots)", low=1, high=19)
+    k_query: int = option(15, "tasks", "query images a class", low=1, high=19)
+    train_way: int = option(0, "tasks", "n_way in training; 0: the same", low=0)
+    train_shot: int = option(0, "tasks", "k_spt in training; 0: the same", low=0, high=19)
+    train_query: int = option(0, "tasks", "k_query in training; 0: the same", low=0, high=19)
+    task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1)
+    rotations: bool = option(True, "tasks", "turn training characters by 90, 180 and 270 degrees into classes of their own")
+    distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn instead of it; 0 is off", low=0, high=50)
+
+    glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1)
+    glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0)
+    glob_base_lr: float = option(0.1, "inner loop", "inner learning rate, alpha", low=0)
+    clip: float = option(0.0, "inner loop", "largest norm of a task's contribution to the meta-gradient; 0 is off", low=0)
+
+    glob_meta_lr: float = option(0.001, "outer loop", "outer learning rate, beta, of Adam", low=0)
+    schedule: str = option("constant", "outer loop", "of the outer learning rate, from its value to 0", choices=["constant", "cosine"])
+    epochs: int = option(10000, "outer loop", "meta-batches to train on", low=1)
+
+    seed: int = option(0, "run", "of initial weights and tasks", low=0)
+    print_every: int = option(100, "run", "epochs between two lines of training accuracies", low=1)
+    val_every: int = option(1000, "run", "epochs between two validations", low=1)
+    val_tasks: int = option(992, "run", "tasks in a validation", low=1)
+    save_every: int = option(500, "run", "epochs between two saves of what --resume needs", low=1)
+    name: str = option("", "run", "of the run, in log/ and checkpoints/; by default the configuration file's, or like maml_5w1s")
+    data: str = option(".", "run", "folder with the arrays that make_data.py wrote")
+    log: str = option("log", "run", "folder for VisualDL's logs and the state for --resume")
+    checkpoints: str = option("checkpoints", "run", "folder for the best weights")
+    use_gpu: bool = option(False, "run", "train on a GPU")
+    workers: int = option(0, "run", "processes that share each meta-batch; 0: as many as there are GPUs, else cores", low=0)
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):
+            if shot + query > 20:
+                raise UserError(f"{where} is {shot + query}, but each character has 20 drawings; lower one of them")
+
+    @property
+    def test_task(self) -> tuple[int, int, int]:
+        """Way, shot and query in validation and test."""
+        return self.n_way, self.k_spt, self.k_query
+
+    @property
+    def train_task(self) -> tuple[int, int, int]:
+        """Way, shot and query in training."""
+        return self.train_way or self.n_way, self.train_shot or self.k_spt, self.train_query or self.k_query
+
+
+def _checked(f: dataclasses.Field, value: Any) -> Any:
+    """`value` as the field's type, or a `UserError` that names the setting."""
+    kind = type(f.default)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise UserError(f"{f.name} must be of type {kind.__name__}, not {value!r}")
+    low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
+    if kind in (int, float) and not low <= value <= high:
+        bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise UserError(f"{f.name} must be {bounds}, not {value}")
+    if choices and value not in choices:
+        raise UserError(f"{f.name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def make(values: dict[str, Any], source: str) -> Config:
+    """A `Config` from `values`; a `UserError` names `source` and the key where one is unknown or ill-typed."""
+    known = {f.name for f in dataclasses.fields(Config)}
+    for key in values:
+        if key not in known:
+            raise UserError(f"{source}: unknown setting {key!r}; train.py --help lists them all")
+    try:
+        return Config(**values)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings that a YAML file states, checked by name and type."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from None
+    values = {} if values is None else values
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: must be lines of 'setting: value'")
+    make(values, str(path))
+    return values
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag a setting, in groups; a flag that is not given leaves no trace in the parsed arguments."""
+    groups: dict[str, Any] = {}
+    for f in dataclasses.fields(Config):
+        group = groups.setdefault(f.metadata["group"], parser.add_argument_group(f.metadata["group"]))
+        text = f"{f.metadata['help']} (default: {f.default!r})".replace("%", "%%")
+        if isinstance(f.default, bool):
+            group.add_argument(f"--{f.name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
+        else:
+            group.add_argument(f"--{f.name}", type=type(f.default), default=argparse.SUPPRESS, help=text,
+                               metavar=type(f.default).__name__.upper() if not f.metadata["choices"] else None,
+                               choices=f.metadata["choices"])
+
+
+def from_flags(arguments: argparse.Namespace) -> Config:
+    """Defaults, overridden by `--config`'s file, overridden by flags."""
+    names = {f.name for f in dataclasses.fields(Config)}
+    flags = {key: value for key, value in vars(arguments).items() if key in names}
+    stated = read_yaml(arguments.config) if arguments.config else {}
+    if arguments.config:
+        stated.setdefault("name", Path(arguments.config).stem)
+    config = make({**stated, **flags}, "command line")
+    return config if config.name else dataclasses.replace(config, name=f"{config.algorithm}_{config.n_way}w{config.k_spt}s")

@@ -1,0 +1,261 @@
+"""Raw Omniglot (Lake, Salakhutdinov & Tenenbaum 2015) -> train, validation and test arrays, with an index of what they hold."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Callable, Iterator, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from maml.errors import UserError
+
+DRAWINGS = 20
+RAW_SIZE = 105
+PARTS = ("train", "val", "test")
+INDEX = "omniglot_index.json"
+STAND_IN_MARK = "STAND-IN.txt"
+
+BACKGROUND_ALPHABETS = (
+    "Alphabet_of_the_Magi", "Anglo-Saxon_Futhorc", "Arcadian", "Armenian", "Asomtavruli_(Georgian)", "Balinese", "Bengali",
+    "Blackfoot_(Canadian_Aboriginal_Syllabics)", "Braille", "Burmese_(Myanmar)", "Cyrillic", "Early_Aramaic", "Futurama",
+    "Grantha", "Greek", "Gujarati", "Hebrew", "Inuktitut_(Canadian_Aboriginal_Syllabics)", "Japanese_(hiragana)",
+    "Japanese_(katakana)", "Korean", "Latin", "Malay_(Jawi_-_Arabic)", "Mkhedruli_(Georgian)", "N_Ko",
+    "Ojibwe_(Canadian_Aboriginal_Syllabics)", "Sanskrit", "Syriac_(Estrangelo)", "Tagalog", "Tifinagh")
+
+
+class Character(NamedTuple):
+    """One character's 20 drawings in the raw data, in the order of their file names."""
+
+    name: str
+    """`Alphabet/characterNN`"""
+    background: bool
+    """stands in `images_background`, the 30 alphabets that were published for training"""
+    drawings: list[tuple[str, Callable[[], bytes]]]
+    """file name for messages, and how to read it"""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the arrays hold. Recorded in checkpoints, so that evaluation never runs on characters that were trained on."""
+
+    source: str
+    """"omniglot", "stand-in" (made by maml.glyphs) or "other" """
+    split: str
+    seed: int
+    image_size: int
+    polarity: str
+    """"ink high": ink is 255, paper 0"""
+    pillow: str
+    """the version that scaled the images; another may give slightly other pixels"""
+    sha256: dict[str, str]
+    """of the bytes of each array, by part"""
+    rows: dict[str, list[str]]
+    """`Alphabet/characterNN`, or with a rotation `Alphabet/characterNN/rotDDD`, for each row, by part"""
+
+
+def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    """All PNGs below `raw`, a folder or zip, with their paths; zips that lie in it are read in place, unpacked or not."""
+    if raw.is_dir():
+        for folder, folders, names in os.walk(raw):
+            folders[:] = sorted(name for name in folders if "_small" not in name)
+            for name in sorted(names):
+                path = Path(folder, name)
+                if name.endswith(".png"):
+                    yield PurePosixPath(path.relative_to(raw).as_posix()), path.read_bytes
+                elif name.endswith(".zip") and "_small" not in name and not name.startswith("strokes"):
+                    for inner, read in _zipped(path, name):
+                        yield PurePosixPath(path.relative_to(raw).parent.as_posix()) / inner, read
+    else:
+        yield from _zipped(raw, raw.name)
+
+
+def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    try:
+        archive = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{label}: is not a readable zip ({error})") from None
+    for name in sorted(archive.namelist()):
+        if name.endswith(".png") and "_small" not in name and "__MACOSX" not in name:
+            yield PurePosixPath(name), lambda name=name: archive.read(name)
+        elif name.endswith(".zip") and "images_" in name and "_small" not in name:
+            yield from _zipped(io.BytesIO(archive.read(name)), f"{label}/{name}")
+
+
+def find_characters(raw: str | Path) -> list[Character]:
+    """All characters below `raw`, sorted by name.
+
+    `raw` may be a folder with the alphabets in it, the two folders or zips `images_background` and `images_evaluation`, or a
+    zip that holds them. Raises `UserError` where there are none, or where one has not exactly 20 drawings.
+    """
+    raw = Path(raw)
+    if not raw.exists():
+        raise UserError(f"{raw}: no such folder or zip; --raw names where the raw Omniglot images are")
+    found: dict[str, dict[str, Callable[[], bytes]]] = {}
+    background: dict[str, bool] = {}
+    for path, read in _files(raw):
+        if len(path.parts) < 3:
+            continue
+        *above, alphabet, character, file = path.parts
+        name = f"{alphabet}/{character}"
+        found.setdefault(name, {}).setdefault(file, read)
+        groups = [part for part in above if part.startswith("images_")]
+        background[name] = "images_background" in groups if groups else alphabet in BACKGROUND_ALPHABETS
+    if not found:
+        raise UserError(f"{raw}: no images like Alphabet/character01/0001_01.png in it; --raw names the folder that holds the alphabets")
+    for name, files in found.items():
+        if len(files) != DRAWINGS:
+            raise UserError(f"{raw}: {name} has {len(files)} drawings instead of {DRAWINGS}; unpack the data again")
+    return [Character(name, background[name], [(f"{name}/{file}", read) for file, read in sorted(found[name].items())])
+            for name in sorted(found)]
+
+
+def load(drawing: tuple[str, Callable[[], bytes]], size: int) -> np.ndarray:
+    """One raw drawing (105 x 105, ink black) as [size, size] uint8, ink 255, scaled down by Lanczos' filter."""
+    name, read = drawing
+    try:
+        image = Image.open(io.BytesIO(read()))
+        if image.size != (RAW_SIZE, RAW_SIZE):
+            raise UserError(f"{name}: is {image.size[0]} x {image.size[1]} pixels instead of {RAW_SIZE} x {RAW_SIZE}; unpack the data again")
+        image = image.convert("L")
+    except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        raise UserError(f"{name}: is not a readable image ({error}); unpack the data again") from None
+    if size != RAW_SIZE:
+        image = image.resize((size, size), Image.LANCZOS)
+    return 255 - np.asarray(image)
+
+
+def split_characters(characters: list[Character], split: str, seed: int, lists: str | Path | None = None) -> dict[str, list[str]]:
+    """Row names by part, disjoint by character.
+
+    random      60 / 20 / 20 % of the characters
+    background  80 / 20 % of the background characters for training and validation, the rest for testing
+    vinyals     as the files train.txt, val.txt and test.txt in `lists` say, each rotation a row of its own
+    """
+    rng = np.random.default_rng(seed)
+
+    def shuffled(names):
+        return [names[i] for i in rng.permutation(len(names))]
+
+    names = [c.name for c in characters]
+    if split == "random":
+        names = shuffled(names)
+        train = int(0.6 * len(names))
+        val = (len(names) - train) // 2
+        return {"train": names[:train], "val": names[train:train + val], "test": names[train + val:]}
+    if split == "background":
+        background = shuffled([c.name for c in characters if c.background])
+        train = int(0.8 * len(background))
+        return {"train": background[:train], "val": background[train:], "test": [c.name for c in characters if not c.background]}
+    if lists is None:
+        raise UserError("--split vinyals needs --lists, the folder with train.txt, val.txt and test.txt")
+    rows = {}
+    known = set(names)
+    for part in PARTS:
+        path = Path(lists) / f"{part}.txt"
+        try:
+            rows[part] = path.read_text(encoding="utf-8").split()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        for row in rows[part]:
+            character, _, rotation = row.rpartition("/")
+            if character not in known or rotation not in ("rot000", "rot090", "rot180", "rot270"):
+                raise UserError(f"{path}: {row} is no character of the raw data, or its rotation is none of rot000, rot090, rot180, rot270")
+    return rows
+
+
+def character_of(row: str) -> str:
+    """`Alphabet/characterNN` of a row's name, without its rotation."""
+    return "/".join(row.split("/")[:2])
+
+
+def convert(raw: str | Path, size: int, split: str, seed: int, lists: str | Path | None = None,
+            progress: Callable = lambda items, total: items) -> tuple[dict[str, np.ndarray], Index]:
+    """Read all of `raw` into arrays [rows, 20, 1, size, size] uint8 (ink 255) by part, and their index.
+
+    `progress(iterator, total)` wraps the loop over characters.
+    """
+    characters = find_characters(raw)
+    rows = split_characters(characters, split, seed, lists)
+    wanted = {character_of(row) for part in PARTS for row in rows[part]}
+    characters = [c for c in characters if c.name in wanted]
+    with ThreadPoolExecutor() as pool:
+        images = pool.map(lambda c: np.stack([load(drawing, size) for drawing in c.drawings])[:, None], characters)
+        by_name = dict(zip([c.name for c in characters], progress(images, len(characters))))
+
+    def image(row: str) -> np.ndarray:
+        turns = int(row.rpartition("/rot")[2]) // 90 if "/rot" in row else 0
+        return np.rot90(by_name[character_of(row)], turns, axes=(2, 3))
+
+    arrays = {part: np.ascontiguousarray(np.stack([image(row) for row in rows[part]])) for part in PARTS}
+    alphabets = {name.split("/")[0] for name in by_name}
+    source = ("stand-in" if _is_stand_in(Path(raw)) else
+              "omniglot" if alphabets & set(BACKGROUND_ALPHABETS) else "other")
+    digests = {part: hashlib.sha256(arrays[part].tobytes()).hexdigest() for part in PARTS}
+    return arrays, Index(source, split, seed, size, "ink high", Image.__version__, digests, rows)
+
+
+def _is_stand_in(raw: Path) -> bool:
+    return raw.is_dir() and (raw / STAND_IN_MARK).exists()
+
+
+def save(arrays: dict[str, np.ndarray], index: Index, out: str | Path) -> None:
+    """Write `omniglot_{train,val,test}.npy` and the index to `out`; all of them, or, after an error, none."""
+    out = Path(out)
+    contents = {f"omniglot_{part}.npy": arrays[part] for part in PARTS}
+    written = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, array in contents.items():
+            beside = out / f".{name}.part"
+            written.append((beside, out / name))
+            with open(beside, "wb") as file:
+                np.save(file, array)
+        beside = out / f".{INDEX}.part"
+        written.append((beside, out / INDEX))
+        beside.write_text(json.dumps(asdict(index), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for beside, final in written:
+            os.replace(beside, final)
+    except OSError as error:
+        for beside, _ in written:
+            beside.unlink(missing_ok=True)
+        reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror
+        raise UserError(f"{error.filename or out}: cannot be written ({reason})") from None
+
+
+def read(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
+    """What `save` wrote to the folder `data`, checked against its index."""
+    data = Path(data)
+    index = read_index(data)
+    arrays = {}
+    for part in PARTS:
+        path = data / f"omniglot_{part}.npy"
+        try:
+            arrays[part] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); make_data.py writes it") from None
+        expected = (len(index.rows[part]), DRAWINGS, 1, index.image_size, index.image_size)
+        if arrays[part].shape != expected or arrays[part].dtype != np.uint8:
+            raise UserError(f"{path}: is {arrays[part].dtype} {arrays[part].shape}, not uint8 {expected} as {INDEX} says; run make_data.py again")
+        if hashlib.sha256(arrays[part].tobytes()).hexdigest() != index.sha256[part]:
+            raise UserError(f"{path}: is not the array that {INDEX} describes; run make_data.py again")
+    return arrays, index
+
+
+def read_index(data: str | Path) -> Index:
+    """The index in the folder `data`."""
+    path = Path(data) / INDEX
+    try:
+        return Index(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run make_data.py first, or name the arrays' folder by --data") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: is not an index of make_data.py's ({error}); run it again") from None

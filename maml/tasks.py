@@ -1,0 +1,85 @@
+"""Few-shot tasks drawn from arrays of characters: N-way, K-shot, with a seeded generator."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from maml.errors import UserError
+
+
+class TaskBatch(NamedTuple):
+    """T tasks; ink is 1, paper 0. Support and query stand in random order, never sorted by class."""
+
+    support_x: np.ndarray  # [T, way * shot, 1, H, W] float32
+    support_y: np.ndarray  # [T, way * shot] int64, 0 .. way - 1
+    query_x: np.ndarray    # [T, way * query, 1, H, W] float32
+    query_y: np.ndarray    # [T, way * query] int64
+
+
+def with_distortions(images: np.ndarray, copies: int, rng: np.random.Generator) -> np.ndarray:
+    """[classes, drawings, 1, H, W] uint8 -> [classes, drawings, 1 + copies, H, W]: each drawing, and slightly distorted copies.
+
+    A copy is turned by up to 10 degrees, scaled by 0.9 to 1.1, sheared by up to 0.15 and moved by up to 5% of its side, all uniform.
+    """
+    classes, drawings, _, height, width = images.shape
+    distorted = np.empty((classes, drawings, 1 + copies, height, width), np.uint8)
+    distorted[:, :, 0] = images[:, :, 0]
+    centre = np.array([width - 1, height - 1]) / 2
+    for c, d in np.ndindex(classes, drawings):
+        image = Image.fromarray(images[c, d, 0])
+        for copy in range(1, 1 + copies):
+            angle, shear = rng.uniform(-1, 1, 2) * (math.radians(10), 0.15)
+            turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+            matrix = turn @ np.array([[1, shear], [0, 1]]) * rng.uniform(0.9, 1.1, (2, 1))
+            offset = centre - matrix @ (centre + rng.uniform(-0.05, 0.05, 2) * width)
+            affine = (*matrix[0], offset[0], *matrix[1], offset[1])
+            distorted[c, d, copy] = image.transform((width, height), Image.AFFINE, affine, resample=Image.BILINEAR)
+    return distorted
+
+
+class TaskSampler:
+    """Draws tasks from `images` [classes, drawings, V, H, W] uint8, ink 255.
+
+    V is 1, or the number of versions of each drawing, any of which may stand for it. With `rotations`, each character turned
+    by 0, 90, 180 and 270 degrees is four classes. A class is drawn at most once in a task and gets a random label; a drawing
+    stands in support or query, never in both.
+    """
+
+    def __init__(self, images: np.ndarray, way: int, shot: int, query: int, rng: np.random.Generator, rotations: bool = False):
+        self.characters, drawings = images.shape[:2]
+        self.classes = classes = self.characters * (4 if rotations else 1)
+        if way > classes:
+            raise UserError(f"n_way is {way}, but there are only {classes} classes to draw from")
+        if shot + query > drawings:
+            raise UserError(f"k_spt + k_query is {shot + query}, but each class has {drawings} drawings")
+        self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
+
+    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
+        """The next `tasks` tasks, or, having drawn them all, only `part` of them (what one of several processes needs)."""
+        rng, way, shot, query = self.rng, self.way, self.shot, self.query
+        drawings, versions = self.images.shape[1:3]
+        chosen = np.argpartition(rng.random((tasks, self.classes), dtype=np.float32), way - 1, axis=1)[:, :way]
+        chosen = rng.permuted(chosen, axis=1)  # labels 0 .. way - 1 in this order
+        drawing = rng.random((tasks, way, drawings), dtype=np.float32).argsort(axis=2)[:, :, :shot + query]
+        version = rng.integers(versions, size=drawing.shape)
+        labels = np.arange(way)
+
+        def images(low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+            count = way * (high - low)
+            order = rng.random((tasks, count), dtype=np.float32).argsort(axis=1)[part]
+            y = np.take(labels.repeat(high - low), order)
+
+            def shuffled(index):
+                return np.take_along_axis(index[part].reshape(len(order), count), order, axis=1)
+
+            turns, character = np.divmod(shuffled(np.broadcast_to(chosen[:, :, None], (tasks, way, high - low))), self.characters)
+            x = self.images[character, shuffled(drawing[:, :, low:high]), shuffled(version[:, :, low:high])]  # [T, count, H, W]
+            for quarter in range(1, self.classes // self.characters):
+                x[turns == quarter] = np.rot90(x[turns == quarter], quarter, axes=(1, 2))
+            return np.multiply(x[:, :, None], np.float32(1 / 255), dtype=np.float32), y
+
+        return TaskBatch(*images(0, shot), *images(shot, shot + query))
