@@ -15,8 +15,8 @@ reduction and broadcasting over a middle axis take 10 to 40 times as long.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple, Sequence
+from functools import cached_property, lru_cache
+from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 import paddle
@@ -111,12 +111,23 @@ def patches(height: int, width: int, stride: int, images: int) -> Patches:
     return Patches(paddle.to_tensor(gather.ravel().astype("int32")), scatter, restore, zero_in, zero_out)
 
 
-def _columns(x: Tensor, at: Patches) -> Tensor:
-    """[T, P_in * N, C] -> [T, P_out * N, 9 * C]"""
-    tasks, _, channels = x.shape
-    if x.shape[1] == at.rows_in:
-        x = append_zero_row(x)
-    return paddle.gather(x, at.gather, axis=1).reshape([tasks, at.rows_out, 9 * channels])
+class _View:
+    """An activation, and what the products below gather from it: at most once, though several of them need it."""
+
+    def __init__(self, x: Tensor, at: Patches):
+        self.x, self.at = x.detach(), at
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """An input [T, P_in * N, C] as patches [T, P_out * N, 9 * C]; a last row of zeros may already be there."""
+        x = self.x if self.x.shape[1] > self.at.rows_in else append_zero_row(self.x)
+        return paddle.gather(x, self.at.gather, axis=1).reshape([x.shape[0], self.at.rows_out, 9 * x.shape[2]])
+
+    @cached_property
+    def classes(self) -> list[Tensor]:
+        """An output [T, P_out * N, C] by classes of the input positions that it came from, [T, P_class * N, K * C] each."""
+        x = append_zero_row(self.x)
+        return [paddle.gather(x, table, axis=1).reshape([x.shape[0], -1, len(taps) * x.shape[2]]) for taps, table in self.at.scatter]
 
 
 # For x, w and a cotangent g the convolution is the trilinear form <g, x * w>. Fixing two of its arguments gives the
@@ -125,59 +136,56 @@ def _columns(x: Tensor, at: Patches) -> Tensor:
 
 class _Convolve(PyLayer):
     @staticmethod
-    def forward(ctx, needs, x, w, at):
-        ctx.needs, ctx.at = needs, at
+    def forward(ctx, needs, x, w, x_view):
+        ctx.needs, ctx.x_view = needs, x_view
         ctx.save_for_backward(x, w)
-        return paddle.matmul(_columns(x, at), w)
+        return paddle.matmul(x_view.columns, w)
 
     @staticmethod
     def backward(ctx, g):
         x, w = ctx.saved_tensor()
-        return (_apply(_ConvolveTransposed, g, w, at=ctx.at, rows=x.shape[1]) if ctx.needs[0] else None,
-                _apply(_ConvolveWeights, x, g, at=ctx.at) if ctx.needs[1] else None)
+        g_view = _View(g, ctx.x_view.at)
+        return (_apply(_ConvolveTransposed, g, w, g_view=g_view, rows=x.shape[1]) if ctx.needs[0] else None,
+                _apply(_ConvolveWeights, x, g, x_view=ctx.x_view, g_view=g_view) if ctx.needs[1] else None)
 
 
 class _ConvolveTransposed(PyLayer):
     @staticmethod
-    def forward(ctx, needs, g, w, at, rows):
-        ctx.needs, ctx.at = needs, at
+    def forward(ctx, needs, g, w, g_view, rows):
+        ctx.needs, ctx.g_view = needs, g_view
         ctx.save_for_backward(g, w)
-        tasks, _, filters = g.shape
-        channels = w.shape[1] // 9
-        g = append_zero_row(g)
+        at, filters, channels = g_view.at, g.shape[2], w.shape[1] // 9
         w = w.reshape([w.shape[0], 9, channels, filters]).transpose([0, 1, 3, 2]).contiguous()  # [T, 9, C_out, C_in]
-        x = []
-        for taps, table in at.scatter:
-            k = taps.shape[0]
-            gathered = paddle.gather(g, table, axis=1).reshape([tasks, -1, k * filters])
-            x.append(paddle.matmul(gathered, paddle.gather(w, taps, axis=1).reshape([-1, k * filters, channels])))
-        x = paddle.gather(paddle.concat(x, axis=1), at.restore, axis=1) if len(x) > 1 else x[0]
+        x = [paddle.matmul(gathered, paddle.gather(w, taps, axis=1).reshape([w.shape[0], -1, channels]))
+             for gathered, (taps, _) in zip(g_view.classes, at.scatter)]
+        x = x[0] if at.restore is None else paddle.gather(paddle.concat(x, axis=1), at.restore, axis=1)
         return x if rows == at.rows_in else append_zero_row(x)
 
     @staticmethod
     def backward(ctx, x):
         g, w = ctx.saved_tensor()
-        return (_apply(_Convolve, x, w, at=ctx.at) if ctx.needs[0] else None,
-                _apply(_ConvolveWeights, x, g, at=ctx.at) if ctx.needs[1] else None)
+        x_view = _View(x, ctx.g_view.at)
+        return (_apply(_Convolve, x, w, x_view=x_view) if ctx.needs[0] else None,
+                _apply(_ConvolveWeights, x, g, x_view=x_view, g_view=ctx.g_view) if ctx.needs[1] else None)
 
 
 class _ConvolveWeights(PyLayer):
     @staticmethod
-    def forward(ctx, needs, x, g, at):
-        ctx.needs, ctx.at = needs, at
+    def forward(ctx, needs, x, g, x_view, g_view):
+        ctx.needs, ctx.x_view, ctx.g_view = needs, x_view, g_view
         ctx.save_for_backward(x, g)
-        return paddle.matmul(_columns(x, at), g, transpose_x=True)
+        return paddle.matmul(x_view.columns, g, transpose_x=True)
 
     @staticmethod
     def backward(ctx, w):
         x, g = ctx.saved_tensor()
-        return (_apply(_ConvolveTransposed, g, w, at=ctx.at, rows=x.shape[1]) if ctx.needs[0] else None,
-                _apply(_Convolve, x, w, at=ctx.at) if ctx.needs[1] else None)
+        return (_apply(_ConvolveTransposed, g, w, g_view=ctx.g_view, rows=x.shape[1]) if ctx.needs[0] else None,
+                _apply(_Convolve, x, w, x_view=ctx.x_view) if ctx.needs[1] else None)
 
 
 def convolve(x: Tensor, w: Tensor, at: Patches) -> Tensor:
     """3x3 convolution with padding 1 and without a bias: x [T, P_in * N, C_in], w [T, 9 * C_in, C_out] -> [T, P_out * N, C_out]."""
-    return _apply(_Convolve, x, w, at=at)
+    return _apply(_Convolve, x, w, x_view=_View(x, at))
 
 
 # Batch normalisation.
@@ -263,7 +271,7 @@ class InputPatches(NamedTuple):
     """The first layer's view of the images, which stays the same while weights adapt. Made by `input_patches`."""
 
     columns: Tensor
-    """[T, P_out * N + 1, 9 * C + 1]: the patches, a column of ones, and a row of zeros at the end"""
+    """[T, P_out * N + 1, 9 * C + 1]: the patches, with a column of ones, and a row of zeros at the end"""
     mean: Tensor
     """[T, 1, 9 * C], the patches' mean"""
     covariance: Tensor
@@ -271,15 +279,27 @@ class InputPatches(NamedTuple):
     images: int
 
 
+@lru_cache(maxsize=64)
+def _input_table(height: int, width: int, stride: int, images: int, channels: int) -> Tensor:
+    """Where `InputPatches.columns` come from, in the pixels [N, C, H, W] of a task with a 0 and a 1 behind them."""
+    pixels = images * channels * height * width
+    rows = patches(height, width, stride, images).gather.numpy().reshape(-1, 9, 1)  # p * N + n
+    position, image = np.divmod(rows, images)
+    pixel = (image * channels + np.arange(channels)) * height * width + position
+    pixel = np.where(position == height * width, pixels, pixel).reshape(len(rows), 9 * channels)
+    table = np.pad(pixel, ((0, 1), (0, 1)), constant_values=pixels)
+    table[:-1, -1] = pixels + 1
+    return paddle.to_tensor(table.ravel().astype("int32"))
+
+
 def input_patches(x: Tensor, stride: int) -> InputPatches:
     """x [T, N, C, H, W] -> the patches that the first convolution multiplies by its weights."""
     tasks, images, channels, height, width = x.shape
-    at = patches(height, width, stride, images)
-    columns = _columns(x.transpose([0, 3, 4, 1, 2]).reshape([tasks, height * width * images, channels]), at)
-    mean = mean_rows(columns)
-    centred = columns - mean
-    covariance = paddle.matmul(centred, centred, transpose_x=True) / at.rows_out
-    columns = append_zero_row(paddle.concat([columns, paddle.ones([tasks, at.rows_out, 1], x.dtype)], axis=2))
+    pixels = paddle.concat([x.reshape([tasks, -1]), paddle.to_tensor([[0.0, 1.0]], x.dtype).expand([tasks, 2])], axis=1)
+    columns = paddle.gather(pixels, _input_table(height, width, stride, images, channels), axis=1).reshape([tasks, -1, 9 * channels + 1])
+    moments = paddle.matmul(columns, columns, transpose_x=True) / (columns.shape[1] - 1)  # the last row and column: of a 1
+    mean = moments[:, -1:, :-1]
+    covariance = moments[:, :-1, :-1] - paddle.matmul(mean, mean, transpose_x=True)
     return InputPatches(columns, mean, covariance, images)
 
 
@@ -358,3 +378,17 @@ def clip_by_task(gradients: Sequence[Tensor], largest: float) -> list[Tensor]:
     squares = paddle.add_n([(g * g).flatten(1).sum(axis=1) for g in gradients])  # [T]
     scale = paddle.clip(largest / (paddle.sqrt(squares) + 1e-12), max=1.0)
     return [g * scale.reshape([-1] + [1] * (g.ndim - 1)) for g in gradients]
+
+
+def in_parts(f: Callable, size: int, *batches):
+    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, [T, ...] each, both in and out."""
+    def slices(batch, part):
+        return [p[part] for p in batch] if isinstance(batch, (list, tuple)) else batch[part]
+
+    def joined(results):
+        if isinstance(results[0], (list, tuple)):
+            return [joined(r) for r in zip(*results)]
+        return paddle.concat(results) if len(results) > 1 else results[0]
+
+    tasks = batches[-1].shape[0]
+    return joined([f(*(slices(batch, slice(i, i + size)) for batch in batches)) for i in range(0, tasks, size)])

@@ -22,6 +22,7 @@ from paddle import Tensor
 
 from maml import functional as fn
 from maml.network import Network
+from maml.tasks import TaskBatch
 
 
 class Adapted(NamedTuple):
@@ -39,7 +40,8 @@ class MAML:
     statistics instead of the query batch's own; average: averages a list of gradients over processes.
     """
 
-    QUERY_TASKS = 1  # tasks whose query pass runs at once: one task's activations stay in a core's cache
+    TASKS = 8  # that adapt at once: more take more memory for the inner loop's graph, fewer spend more on calling operations
+    QUERY_IMAGES = 300  # about as many query images are passed through at once, for the same reasons
 
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
                  clip: float = 0.0, inductive: bool = False, average: Callable[[list[Tensor]], list[Tensor]] = list):
@@ -53,8 +55,8 @@ class MAML:
         gradient = paddle.grad(loss.sum(), theta, create_graph=create_graph)
         return fn.descend(theta, gradient, self.alpha)
 
-    def meta_gradient(self, support_x, support_y, query_x, query_y) -> tuple[Tensor, list[Tensor]]:
-        """Query losses [T] at theta', and each task's gradient of its own with respect to theta."""
+    def meta_gradient(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Query losses [T] at theta', and each task's gradient of its own with respect to theta, [T, ...] each."""
         theta = fn.for_each_task(self.network.theta, support_x.shape[0])
         x = self.network.prepare(support_x)
         adapted = theta
@@ -67,20 +69,18 @@ class MAML:
             gradient = paddle.grad(adapted, theta, gradient)  # times d theta' / d theta, the product of the K steps' (I - alpha H)
         return losses, gradient
 
-    def query_gradient(self, theta: list[Tensor], x, y) -> tuple[Tensor, list[Tensor]]:
-        """Query losses [T] and their gradients with respect to each task's theta, a few tasks at a time."""
-        losses, gradients = [], []
-        for i in range(0, x.shape[0], self.QUERY_TASKS):
-            part = slice(i, i + self.QUERY_TASKS)
-            theta_i = fn.leaves([p[part] for p in theta])
-            loss = fn.cross_entropy(self.network(x[part], theta_i), y[part])
-            gradients.append(paddle.grad(loss.sum(), theta_i))
-            losses.append(loss.detach())
-        return paddle.concat(losses), [paddle.concat(tasks) for tasks in zip(*gradients)]
+    def query_gradient(self, theta: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Query losses [T] and their gradients with respect to each task's theta; they need no second derivative."""
+        def part(theta, x, y):
+            theta = fn.leaves(theta)
+            losses = fn.cross_entropy(self.network(x, theta), y)
+            return losses.detach(), paddle.grad(losses.sum(), theta)
 
-    def meta_step(self, tasks) -> dict[str, float]:
+        return fn.in_parts(part, max(1, self.QUERY_IMAGES // x.shape[1]), theta, x, y)
+
+    def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """One outer update on a `TaskBatch`."""
-        losses, gradient = self.meta_gradient(*map(paddle.to_tensor, tasks))
+        losses, gradient = fn.in_parts(self.meta_gradient, self.TASKS, *map(paddle.to_tensor, tasks))
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses.mean(), *fn.mean_over_tasks(gradient)])
