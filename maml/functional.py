@@ -44,7 +44,9 @@ def repeat_rows(v: Tensor, rows: int) -> Tensor:
 
 def append_zero_row(x: Tensor) -> Tensor:
     """[T, M, C] -> [T, M + 1, C]; the row that patch tables point to outside of the image."""
-    return paddle.concat([x, paddle.zeros([x.shape[0], 1, x.shape[2]], x.dtype)], axis=1)
+    zero = paddle.zeros([x.shape[0], 1, x.shape[2]], x.dtype)
+    zero.stop_gradient = x.stop_gradient  # Paddle differentiates a concatenation twice only if all of its parts need gradients
+    return paddle.concat([x, zero], axis=1)
 
 
 # Differentiation. A `PyLayer` must answer None for inputs that need no gradient, and inside `forward` that is no longer
@@ -72,9 +74,20 @@ class Patches(NamedTuple):
     rows_out: int
 
 
+def _pooling_order(height: int, width: int) -> np.ndarray:
+    """Positions such that `max_pool` finds the upper left corners of all 2x2 windows first, then the upper right, lower left and lower
+    right ones in the same order, then positions in no window."""
+    position = np.arange(height * width).reshape(height, width)
+    windows = position[:height // 2 * 2, :width // 2 * 2]
+    corners = np.concatenate([windows[i::2, j::2].ravel() for i in (0, 1) for j in (0, 1)])
+    return np.concatenate([corners, np.setdiff1d(position, corners)])
+
+
 @lru_cache(maxsize=64)
-def patches(height: int, width: int, stride: int, images: int) -> Patches:
+def patches(height: int, width: int, stride: int, images: int, pooled: bool = False) -> Patches:
     """Index tables for `images` images of `height` x `width`; the output is ceil(height / stride) x ceil(width / stride).
+
+    With `pooled`, the output's positions stand in the order that `max_pool` takes, else row by row.
 
     An input position (i, j) was read through tap (a, b) by output ((i + 1 - a) / stride, (j + 1 - b) / stride) where
     these are whole numbers, so positions with the same remainders modulo the stride are reached by the same taps. Each class
@@ -82,32 +95,30 @@ def patches(height: int, width: int, stride: int, images: int) -> Patches:
     """
     high, wide = -(-height // stride), -(-width // stride)
     zero_in, zero_out = height * width * images, high * wide * images
+    out = _pooling_order(high, wide) if pooled else np.arange(high * wide)
+    place = np.argsort(out)  # of each output position among the output's rows
     n = np.arange(images)
 
-    def rows(i, j, h, w, zero):  # positions [...] -> rows [..., N]
+    def rows(i, j, h, w, place, zero):  # positions [...] -> rows [..., N]
         inside = (0 <= i) & (i < h) & (0 <= j) & (j < w)
-        return np.where(inside[..., None], (i * w + j)[..., None] * images + n, zero)
+        return np.where(inside[..., None], place[np.where(inside, i * w + j, 0)][..., None] * images + n, zero)
 
-    taps = np.arange(9)
-    out = np.arange(high * wide)
+    taps, position = np.arange(9), np.arange(height * width)
     i, j = out[:, None] // wide * stride + taps // 3 - 1, out[:, None] % wide * stride + taps % 3 - 1  # [P_out, 9]
-    gather = rows(i, j, height, width, zero_in).transpose(0, 2, 1)  # [P_out, N, 9]
+    gather = rows(i, j, height, width, position, zero_in).transpose(0, 2, 1)  # [P_out, N, 9]
 
     scatter, order = [], []
-    position = np.arange(height * width)
-    for remainder in range(stride * stride):
-        a, b = remainder // stride, remainder % stride
+    for a, b in np.ndindex(stride, stride):
         members = position[(position // width % stride == a) & (position % width % stride == b)]
         if len(members) == 0:
             continue
         reached = np.array([t for t in taps if (a + 1 - t // 3) % stride == 0 and (b + 1 - t % 3) % stride == 0])
         i = (members[:, None] // width + 1 - reached // 3) // stride
         j = (members[:, None] % width + 1 - reached % 3) // stride
-        table = rows(i, j, high, wide, zero_out).transpose(0, 2, 1)  # [P_class, N, K]
+        table = rows(i, j, high, wide, place, zero_out).transpose(0, 2, 1)  # [P_class, N, K]
         scatter.append((paddle.to_tensor(reached.astype("int32")), paddle.to_tensor(table.ravel().astype("int32"))))
         order.append((members[:, None] * images + n).ravel())
-    order = np.argsort(np.concatenate(order), kind="stable")
-    restore = None if len(scatter) == 1 else paddle.to_tensor(order.astype("int32"))
+    restore = None if len(scatter) == 1 else paddle.to_tensor(np.argsort(np.concatenate(order)).astype("int32"))
     return Patches(paddle.to_tensor(gather.ravel().astype("int32")), scatter, restore, zero_in, zero_out)
 
 
@@ -280,10 +291,10 @@ class InputPatches(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _input_table(height: int, width: int, stride: int, images: int, channels: int) -> Tensor:
+def _input_table(height: int, width: int, stride: int, images: int, channels: int, pooled: bool) -> Tensor:
     """Where `InputPatches.columns` come from, in the pixels [N, C, H, W] of a task with a 0 and a 1 behind them."""
     pixels = images * channels * height * width
-    rows = patches(height, width, stride, images).gather.numpy().reshape(-1, 9, 1)  # p * N + n
+    rows = patches(height, width, stride, images, pooled).gather.numpy().reshape(-1, 9, 1)  # p * N + n
     position, image = np.divmod(rows, images)
     pixel = (image * channels + np.arange(channels)) * height * width + position
     pixel = np.where(position == height * width, pixels, pixel).reshape(len(rows), 9 * channels)
@@ -292,11 +303,11 @@ def _input_table(height: int, width: int, stride: int, images: int, channels: in
     return paddle.to_tensor(table.ravel().astype("int32"))
 
 
-def input_patches(x: Tensor, stride: int) -> InputPatches:
-    """x [T, N, C, H, W] -> the patches that the first convolution multiplies by its weights."""
+def input_patches(x: Tensor, stride: int, pooled: bool = False) -> InputPatches:
+    """x [T, N, C, H, W] -> the patches that the first convolution multiplies by its weights; `pooled` as for `patches`."""
     tasks, images, channels, height, width = x.shape
     pixels = paddle.concat([x.reshape([tasks, -1]), paddle.to_tensor([[0.0, 1.0]], x.dtype).expand([tasks, 2])], axis=1)
-    columns = paddle.gather(pixels, _input_table(height, width, stride, images, channels), axis=1).reshape([tasks, -1, 9 * channels + 1])
+    columns = paddle.gather(pixels, _input_table(height, width, stride, images, channels, pooled), axis=1).reshape([tasks, -1, 9 * channels + 1])
     moments = paddle.matmul(columns, columns, transpose_x=True) / (columns.shape[1] - 1)  # the last row and column: of a 1
     mean = moments[:, -1:, :-1]
     covariance = moments[:, :-1, :-1] - paddle.matmul(mean, mean, transpose_x=True)
@@ -309,7 +320,7 @@ def input_statistics(x: InputPatches, w: Tensor) -> Statistics:
 
 
 def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None) -> Tensor:
-    """relu(batch_norm(convolve(x, w))) as a single product, [T, P_out * N + 1, C]; the last row is zero.
+    """batch_norm(convolve(x, w)) as a single product, [T, P_out * N + 1, C]; the last row is zero.
 
     Batch normalisation is affine in the convolution's output, y s + (beta - mean s) with s = gamma / sqrt(variance + eps),
     so it can be folded into the weights exactly: s scales their columns and the rest is a bias, against the patches' ones.
@@ -317,7 +328,48 @@ def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: 
     mean, variance = given or input_statistics(x, w)
     scale = gamma * paddle.rsqrt(variance + BATCH_NORM_EPSILON)
     folded = paddle.concat([w * repeat_rows(scale, w.shape[1]), beta - mean * scale], axis=1)
-    return F.relu(paddle.matmul(x.columns, folded))
+    return paddle.matmul(x.columns, folded)
+
+
+# Max-pooling, 2x2, of rows in the order that `patches(..., pooled=True)` gives them.
+
+
+class _Select(PyLayer):
+    """The rows of x, by quarters, where each `choice` is 1; linear, and the transpose of `_Unselect`."""
+
+    @staticmethod
+    def forward(ctx, needs, x, choices):
+        ctx.choices, ctx.rows = choices, x.shape[1]
+        size = choices[0].shape[1]
+        return paddle.add_n([x[:, k * size:(k + 1) * size] * choice for k, choice in enumerate(choices)])
+
+    @staticmethod
+    def backward(ctx, g):
+        return _apply(_Unselect, g, choices=ctx.choices, rows=ctx.rows)
+
+
+class _Unselect(PyLayer):
+    @staticmethod
+    def forward(ctx, needs, g, choices, rows):
+        ctx.choices = choices
+        rest = paddle.zeros([g.shape[0], rows - 4 * g.shape[1], g.shape[2]], g.dtype)
+        return paddle.concat([g * choice for choice in choices] + [rest], axis=1)
+
+    @staticmethod
+    def backward(ctx, x):
+        return _apply(_Select, x, choices=ctx.choices)
+
+
+def max_pool(x: Tensor, height: int, width: int, images: int) -> Tensor:
+    """The largest of each 2x2 window, [T, (height // 2) * (width // 2) * N, C]; of equal ones the first, as blank paper has many."""
+    size = height // 2 * (width // 2) * images
+    corners = [x[:, k * size:(k + 1) * size].detach() for k in range(4)]
+    largest = paddle.maximum(paddle.maximum(corners[0], corners[1]), paddle.maximum(corners[2], corners[3]))
+    choices, free = [], paddle.ones_like(largest)
+    for corner in corners:
+        choices.append(free * (corner == largest).astype(x.dtype))
+        free = free - choices[-1]
+    return _apply(_Select, x, choices=choices)
 
 
 # Losses.

@@ -1,12 +1,11 @@
 """The networks: parameters as an explicit list, and the forward pass as a pure function of it.
 
 `params` is a list of tensors whose leading axis is the task: [T, ...], where T is 1 for weights that all tasks share.
-A network never looks at parameters of its own in `forward` unless it is given none.
 """
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import paddle
@@ -15,88 +14,127 @@ from paddle import Tensor, nn
 
 from maml import functional as fn
 
-FILTERS = 64
-BLOCKS = 4
-
 
 class Network(nn.Layer):
-    """A layer with an explicit parameter list; `theta` holds it, `forward(x, params)` is a pure function of `params`.
+    """A layer with an explicit parameter list: `theta` holds it, and `forward(x, params)` is a pure function of `params`.
 
-    A subclass lists its shapes and initial values in `initial(rng)` and computes in `embed`. The last two parameters are
-    a linear classifier on the embedding where `way` is not None.
+    A subclass sets `features`, lists its initial values in `initial(rng)` and computes in `embed`. Where `way` is given, the last two
+    parameters are a linear classifier of the embeddings.
     """
+
+    features: int
 
     def __init__(self, way: int | None, rng: np.random.Generator, dtype: str = "float32"):
         super().__init__()
         self.way = way
         initial = self.initial(rng)
         if way is not None:
-            features = self.features
-            initial += [0.01 * rng.standard_normal([features, way]), np.zeros([1, way])]  # nearly no opinion before adaptation
+            # Nearly no opinion before adaptation: with larger weights here, MAML learns several times slower.
+            initial += [0.01 * rng.standard_normal([self.features, way]), np.zeros([1, way])]
         self.theta = nn.ParameterList([
-            paddle.create_parameter(list(p.shape), dtype, attr=paddle.ParamAttr(name=f"theta_{i}_{id(self)}"),
-                                    default_initializer=nn.initializer.Assign(p.astype(dtype)))
-            for i, p in enumerate(initial)])
+            paddle.create_parameter(list(p.shape), dtype, default_initializer=nn.initializer.Assign(p.astype(dtype)))
+            for p in initial])
 
-    def prepare(self, x: Tensor):
-        """What the network computes from images x [T, N, 1, H, W] alone; worth keeping while only the weights change."""
+    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Initial values of the embedding's parameters."""
+        raise NotImplementedError
+
+    def prepare(self, x: Tensor) -> Any:
+        """What `embed` needs of images x [T, N, 1, H, W] and no weight changes; worth keeping while weights adapt."""
         return x
 
-    def forward(self, x, params: Sequence[Tensor] | None = None, statistics: Sequence[fn.Statistics] | None = None,
-                record: list[fn.Statistics] | None = None) -> Tensor:
-        """x [T, N, 1, H, W], or what `prepare` made of it -> scores [T, N, way], or embeddings where there is no classifier.
+    def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
+              record: list[fn.Statistics]) -> Tensor:
+        """What `prepare` made of x -> embeddings [T, N, features]."""
+        raise NotImplementedError
 
-        Batch normalisation takes `statistics` (one for each layer) or, without, those of x itself; `record`, a list, receives
-        the latter.
+    def forward(self, x: Any, params: Sequence[Tensor] | None = None, statistics: Sequence[fn.Statistics] | None = None,
+                record: list[fn.Statistics] | None = None) -> Tensor:
+        """x [T, N, 1, H, W], or what `prepare` made of it -> scores [T, N, way], or embeddings [T, N, features] without a classifier.
+
+        Without `params` these are `theta`, for all tasks. Batch normalisation takes `statistics`, one for each layer, or, without, those
+        of x itself; `record`, a list, is given the latter.
         """
         if params is None:
             params = [p.unsqueeze(0) for p in self.theta]
-        if self.way is None:
-            return self.embed(params, x, statistics, record)
-        *body, w, b = params
-        return paddle.matmul(self.embed(body, x, statistics, record), w) + b
+        if isinstance(x, Tensor):
+            x = self.prepare(x)
+        body = params if self.way is None else params[:-2]
+        layers = len(body) // 3
+        z = self.embed(body, x, statistics or [None] * layers, record)
+        return z if self.way is None else paddle.matmul(z, params[-2]) + params[-1]
 
 
 class ConvNet(Network):
-    """Four blocks of 3x3 convolution, batch normalisation, ReLU, 64 filters; strided as MAML's on Omniglot (Finn et al. 2017,
-    section 5.2).
+    """Blocks of 3x3 convolution, batch normalisation, ReLU, 64 filters; strided as MAML's on Omniglot (Finn et al. 2017, section 5.2),
+    or max-pooled as the metric methods' (Vinyals et al. 2016, section 4.1.1).
 
-    Parameters: w [9 * C_in, 64], gamma [1, 64], beta [1, 64] for each block. There are no convolution biases: batch normalisation
-    subtracts them again.
+    Parameters: w [9 * C_in, filters], gamma [1, filters], beta [1, filters] of each block. There are no convolution biases: batch
+    normalisation subtracts them again.
     """
 
-    def __init__(self, way: int | None, rng: np.random.Generator, image_size: int = 28, dtype: str = "float32"):
+    def __init__(self, way: int | None, rng: np.random.Generator, image_size: int = 28, pooled: bool = False, filters: int = 64,
+                 blocks: int = 4, dtype: str = "float32"):
+        self.pooled, self.filters = pooled, filters
         self.sizes = [image_size]
-        for _ in range(BLOCKS):
-            self.sizes.append(-(-self.sizes[-1] // 2))
-        self.features = FILTERS * self.sizes[-1] ** 2
+        for _ in range(blocks):
+            self.sizes.append(self.sizes[-1] // 2 if pooled else -(-self.sizes[-1] // 2))
+        self.features = filters * self.sizes[-1] ** 2
         super().__init__(way, rng, dtype)
 
     def initial(self, rng):
         params, channels = [], 1
-        for _ in range(BLOCKS):
+        for _ in self.sizes[1:]:
             scale = np.sqrt(2 / (9 * channels))  # He et al. 2015, eq. 10
-            params += [scale * rng.standard_normal([9 * channels, FILTERS]), np.ones([1, FILTERS]), np.zeros([1, FILTERS])]
-            channels = FILTERS
+            params += [scale * rng.standard_normal([9 * channels, self.filters]), np.ones([1, self.filters]), np.zeros([1, self.filters])]
+            channels = self.filters
         return params
 
     def prepare(self, x):
-        return fn.input_patches(x, stride=2)
+        return fn.input_patches(x, 1 if self.pooled else 2, self.pooled)
 
-    def embed(self, params, x, statistics=None, record=None):
-        if not isinstance(x, fn.InputPatches):
-            x = self.prepare(x)
-        given = statistics or [None] * BLOCKS
-        w, gamma, beta = params[:3]
-        if record is not None:
-            record.append(fn.input_statistics(x, w))
-        h = fn.input_block(x, w, gamma, beta, given[0])  # [T, 14*14*N + 1, 64]
-        for block in range(1, BLOCKS):
+    def embed(self, params, x, statistics, record):
+        images = x.images
+        for block, size in enumerate(self.sizes[:-1]):
             w, gamma, beta = params[3 * block:3 * block + 3]
-            size = self.sizes[block]
-            h = fn.convolve(h, w, fn.patches(size, size, 2, x.images))  # [T, 7*7*N, 64], [T, 4*4*N, 64], [T, 2*2*N, 64]
+            if block == 0:
+                if record is not None:
+                    record.append(fn.input_statistics(x, w))
+                h = fn.input_block(x, w, gamma, beta, statistics[0])  # [T, P*N + 1, 64]
+            else:
+                h = fn.convolve(h, w, fn.patches(size, size, 1 if self.pooled else 2, images, self.pooled))  # [T, P*N, 64]
+                if record is not None:
+                    record.append(fn.row_statistics(h))
+                h = fn.batch_norm(h, gamma, beta, statistics[block])
+            if self.pooled:
+                h = fn.max_pool(h, size, size, images)  # before ReLU, which gives the same with a quarter of its work
+            h = F.relu(h)
+        h = h[:, :self.sizes[-1] ** 2 * images] if len(self.sizes) == 2 else h  # a single block still has its row of zeros
+        h = h.reshape([h.shape[0], -1, images, self.filters]).transpose([0, 2, 1, 3])  # [T, P*N, 64] -> [T, N, P, 64]
+        return h.reshape([h.shape[0], images, self.features])
+
+
+class DenseNet(Network):
+    """Fully connected layers with batch normalisation and ReLU on flattened images, 256-128-64-64 in MAML's paper (section 5.2)."""
+
+    def __init__(self, way: int | None, rng: np.random.Generator, image_size: int = 28, hidden: Sequence[int] = (256, 128, 64, 64),
+                 dtype: str = "float32"):
+        self.sizes = [image_size ** 2, *hidden]
+        self.features = self.sizes[-1]
+        super().__init__(way, rng, dtype)
+
+    def initial(self, rng):
+        params = []
+        for fan_in, fan_out in zip(self.sizes, self.sizes[1:]):
+            params += [np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]), np.ones([1, fan_out]), np.zeros([1, fan_out])]
+        return params
+
+    def embed(self, params, x, statistics, record):
+        h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, H*W]
+        for layer in range(len(self.sizes) - 1):
+            w, gamma, beta = params[3 * layer:3 * layer + 3]
+            h = paddle.matmul(h, w)
             if record is not None:
                 record.append(fn.row_statistics(h))
-            h = F.relu(fn.batch_norm(h, gamma, beta, given[block]))
-        h = h.reshape([h.shape[0], -1, x.images, FILTERS]).transpose([0, 2, 1, 3])
-        return h.reshape([h.shape[0], x.images, self.features])
+            h = F.relu(fn.batch_norm(h, gamma, beta, statistics[layer]))
+        return h

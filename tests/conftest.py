@@ -1,0 +1,69 @@
+"""Shared by all tests: a small raw corpus, arrays made of it, and gradients by finite differences."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from maml import runtime  # noqa: E402  (before Paddle: its matrix products read the environment once)
+
+for name, value in runtime.environment().items():
+    os.environ.setdefault(name, value)
+
+import numpy as np  # noqa: E402
+import paddle  # noqa: E402
+import pytest  # noqa: E402
+
+
+def numerical_gradient(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
+    """Central differences of the scalar function f at x, float64."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(*x.shape):
+        up, down = x.copy(), x.copy()
+        up[i] += step
+        down[i] -= step
+        gradient[i] = (f(up) - f(down)) / (2 * step)
+    return gradient
+
+
+def relative_error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12))
+
+
+def tensors(arrays, grad=True):
+    return [paddle.to_tensor(a, stop_gradient=not grad) for a in arrays]
+
+
+def check_twice_differentiable(f, *arrays: np.ndarray, tolerance: float = 1e-6) -> None:
+    """First and second derivatives of f(*tensors) -> tensor, float64, along random directions against finite differences."""
+    rng = np.random.default_rng(1)
+    weights = paddle.to_tensor(rng.standard_normal(f(*tensors(arrays)).shape))
+    directions = [rng.standard_normal(a.shape) for a in arrays]
+
+    def first(arrays, create_graph=False):
+        inputs = tensors(arrays)
+        return inputs, paddle.grad((f(*inputs) * weights).sum(), inputs, create_graph=create_graph)
+
+    def slope(values):  # <grad f, directions>
+        return sum((g.numpy() * d).sum() for g, d in zip(first(values)[1], directions))
+
+    _, gradients = first(arrays)
+    for k, gradient in enumerate(gradients):
+        def value(a):
+            return (f(*tensors([*arrays[:k], a, *arrays[k + 1:]], grad=False)) * weights).sum().item()
+        assert relative_error(gradient.numpy(), numerical_gradient(value, arrays[k])) < tolerance
+    inputs, gradients = first(arrays, create_graph=True)
+    second = paddle.grad(gradients, inputs, [paddle.to_tensor(d) for d in directions], allow_unused=True)
+    for k, gradient in enumerate(second):
+        expected = numerical_gradient(lambda a: slope([*arrays[:k], a, *arrays[k + 1:]]), arrays[k])
+        found = np.zeros_like(expected) if gradient is None else gradient.numpy()
+        assert np.abs(found - expected).max() < tolerance * max(np.abs(expected).max(), 1.0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
