@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from paddle import Tensor, nn
 from maml import functional as fn
 
 
-class Network(nn.Layer):
+class Network(nn.Layer, ABC):
     """A layer with an explicit parameter list: `theta` holds it, and `forward(x, params)` is a pure function of `params`.
 
     A subclass sets `features`, lists its initial values in `initial(rng)` and computes in `embed`. Where `way` is given, the last two
@@ -31,22 +32,27 @@ class Network(nn.Layer):
         if way is not None:
             # Nearly no opinion before adaptation: with larger weights here, MAML learns several times slower.
             initial += [0.01 * rng.standard_normal([self.features, way]), np.zeros([1, way])]
-        self.theta = nn.ParameterList([
+        self.listed = nn.ParameterList([
             paddle.create_parameter(list(p.shape), dtype, default_initializer=nn.initializer.Assign(p.astype(dtype)))
             for p in initial])
 
+    @property
+    def theta(self) -> list[Tensor]:
+        """The parameters, [...] each; `listed` registers them with the layer."""
+        return list(self.listed)
+
+    @abstractmethod
     def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Initial values of the embedding's parameters."""
-        raise NotImplementedError
 
     def prepare(self, x: Tensor) -> Any:
         """What `embed` needs of images x [T, N, 1, H, W] and no weight changes; worth keeping while weights adapt."""
         return x
 
+    @abstractmethod
     def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
-              record: list[fn.Statistics]) -> Tensor:
+              record: list[fn.Statistics] | None) -> Tensor:
         """What `prepare` made of x -> embeddings [T, N, features]."""
-        raise NotImplementedError
 
     def forward(self, x: Any, params: Sequence[Tensor] | None = None, statistics: Sequence[fn.Statistics] | None = None,
                 record: list[fn.Statistics] | None = None) -> Tensor:

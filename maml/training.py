@@ -120,7 +120,7 @@ class Run:
 
 def set_weights(learner: Learner, weights: list[np.ndarray], source: object) -> None:
     """Put `weights` into the learner's network; a `UserError` that names `source` where they do not fit."""
-    theta = list(learner.network.theta)
+    theta = learner.network.theta
     shapes, expected = [list(np.shape(w)) for w in weights], [p.shape for p in theta]
     if shapes != expected:
         raise UserError(f"{source}: holds weights of shapes {shapes}, but the network has {expected}")
@@ -141,6 +141,6 @@ def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:
 
 def set_optimizer_state(learner: Learner, state: dict[str, np.ndarray]) -> None:
     """The inverse of `optimizer_state`."""
-    theta = list(learner.network.theta)
+    theta = learner.network.theta
     learner.optimizer.set_state_dict({theta[int(key.split("_")[0])].name + key[len(key.split("_")[0]):]: paddle.to_tensor(value)
                                       for key, value in state.items()})

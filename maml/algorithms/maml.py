@@ -37,22 +37,24 @@ class MAML:
 
     alpha: inner learning rate; steps, steps_test: inner updates in training and afterwards; beta: outer learning rate;
     clip: largest norm of one task's meta-gradient, 0 for none; inductive: batch normalisation predicts with the support's
-    statistics instead of the query batch's own; average: averages a list of gradients over processes.
+    statistics instead of the query batch's own; loss: of outputs [T, N, ...] and targets, [T]; average: averages a list of tensors
+    over processes.
     """
 
     TASKS = 8  # that adapt at once: more take more memory for the inner loop's graph, fewer spend more on calling operations
     QUERY_IMAGES = 300  # about as many query images are passed through at once, for the same reasons
 
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
-                 clip: float = 0.0, inductive: bool = False, average: Callable[[list[Tensor]], list[Tensor]] = list):
+                 clip: float = 0.0, inductive: bool = False, loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
+                 average: Callable[[list[Tensor]], list[Tensor]] = list):
         self.network, self.alpha, self.steps, self.steps_test = network, alpha, steps, steps_test
-        self.first_order, self.clip, self.inductive, self.average = first_order, clip, inductive, average
-        self.optimizer = paddle.optimizer.Adam(beta, parameters=list(network.theta))
+        self.first_order, self.clip, self.inductive, self.loss, self.average = first_order, clip, inductive, loss, average
+        self.optimizer = paddle.optimizer.Adam(beta, parameters=network.theta)
 
     def inner_update(self, theta: list[Tensor], x, y: Tensor, create_graph: bool) -> list[Tensor]:
         """theta' = theta - alpha grad L(theta), for each task."""
-        loss = fn.cross_entropy(self.network(x, theta), y)  # [T]; tasks share no weight, so the sum's gradient is each one's
-        gradient = paddle.grad(loss.sum(), theta, create_graph=create_graph)
+        losses = self.loss(self.network(x, theta), y)  # [T]; tasks share no weight, so the sum's gradient is each one's
+        gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)
         return fn.descend(theta, gradient, self.alpha)
 
     def meta_gradient(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -73,7 +75,7 @@ class MAML:
         """Query losses [T] and their gradients with respect to each task's theta; they need no second derivative."""
         def part(theta, x, y):
             theta = fn.leaves(theta)
-            losses = fn.cross_entropy(self.network(x, theta), y)
+            losses = self.loss(self.network(x, theta), y)
             return losses.detach(), paddle.grad(losses.sum(), theta)
 
         return fn.in_parts(part, max(1, self.QUERY_IMAGES // x.shape[1]), theta, x, y)

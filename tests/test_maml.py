@@ -1,0 +1,167 @@
+import numpy as np
+import paddle
+import pytest
+from conftest import numerical_gradient, relative_error
+
+from maml import functional as fn
+from maml.algorithms.maml import MAML
+from maml.network import ConvNet, DenseNet
+from maml.tasks import TaskBatch
+
+WAY = 2
+
+
+def small_network(kind, rng, dtype="float64"):
+    if kind == "dense":
+        return DenseNet(WAY, rng, image_size=4, hidden=(5, 3), dtype=dtype)
+    return ConvNet(WAY, rng, image_size=6, pooled=kind == "pooled", filters=3, blocks=2, dtype=dtype)
+
+
+def small_tasks(rng, tasks=2, size=6, support=4, query=6, dtype="float64"):
+    def images(count):
+        return rng.random((tasks, count, 1, size, size)).astype(dtype), np.tile(np.arange(count) % WAY, (tasks, 1))
+
+    return TaskBatch(*images(support), *images(query))
+
+
+def learner(network, steps=2, **options):
+    return MAML(network, alpha=0.3, beta=0.01, steps=steps, steps_test=steps, **options)
+
+
+def meta_gradient(maml, tasks):
+    losses, gradient = maml.meta_gradient(*map(paddle.to_tensor, tasks))
+    return losses.sum().item(), [g.sum(0).numpy() for g in gradient]
+
+
+def differences_along(maml, tasks, directions, step=2e-5):
+    """The slope of the sum of query losses along `directions`, by central differences of fourth order."""
+    theta = [p.numpy() for p in maml.network.theta]
+
+    def loss_at(t):
+        for p, value, d in zip(maml.network.theta, theta, directions):
+            p.set_value(value + t * d)
+        return meta_gradient(maml, tasks)[0]
+
+    slope = (8 * (loss_at(step) - loss_at(-step)) - loss_at(2 * step) + loss_at(-2 * step)) / (12 * step)
+    loss_at(0)
+    return slope
+
+
+@pytest.mark.parametrize("kind", ["strided", "pooled", "dense"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_meta_gradient_equals_finite_differences(rng, kind, steps):
+    network = small_network(kind, rng)
+    network.theta[-2].set_value(rng.standard_normal(network.theta[-2].shape))
+    maml, tasks = learner(network, steps), small_tasks(rng, size=4 if kind == "dense" else 6)
+    _, gradient = meta_gradient(maml, tasks)
+    for _ in range(3):
+        directions = [rng.standard_normal(p.shape) for p in network.theta]
+        slope = sum((g * d).sum() for g, d in zip(gradient, directions))
+        assert abs(slope - differences_along(maml, tasks, directions)) < 1e-6 * abs(slope)
+
+
+def test_first_order_differs_from_second_and_is_the_gradient_at_the_adapted_weights(rng):
+    network, tasks = small_network("strided", rng), small_tasks(rng)
+    network.theta[-2].set_value(rng.standard_normal(network.theta[-2].shape))
+    exact, first = meta_gradient(learner(network), tasks)[1], meta_gradient(learner(network, first_order=True), tasks)[1]
+    assert max(relative_error(a, b) for a, b in zip(exact, first)) > 0.01
+    maml = learner(network, first_order=True)
+    support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
+    *_, adapted = maml.adapt(support_x, support_y)
+    loss = fn.cross_entropy(network(query_x, adapted.theta), query_y).sum()
+    expected = [g.sum(0).numpy() for g in paddle.grad(loss, adapted.theta)]
+    assert max(relative_error(a, b) for a, b in zip(first, expected)) < 1e-12
+
+
+class Line:
+    """y = x w, a network as far as MAML can tell; w [D, 1]."""
+
+    def __init__(self, w):
+        self.theta = [paddle.create_parameter(list(w.shape), "float64", default_initializer=paddle.nn.initializer.Assign(w))]
+
+    def prepare(self, x):
+        return x
+
+    def __call__(self, x, params):
+        return paddle.matmul(x, params[0])
+
+
+def test_meta_gradient_of_linear_regression_is_the_closed_form(rng):
+    """theta' = theta - alpha/n X'(X theta - y), so grad = (I - alpha/n X'X) 1/m Q'(Q theta' - z), for the loss 1/2n |X theta - y|^2."""
+    w, alpha = rng.standard_normal((3, 1)), 0.3
+    x, y, q, z = (rng.standard_normal((1, *shape)) for shape in ((5, 3), (5, 1), (7, 3), (7, 1)))
+    maml = MAML(Line(w), alpha=alpha, beta=1.0, steps=1, steps_test=1, loss=lambda out, y: ((out - y) ** 2).mean(axis=[1, 2]) / 2)
+    _, (gradient,) = meta_gradient(maml, TaskBatch(x, y, q, z))
+    x, y, q, z = x[0], y[0], q[0], z[0]
+    adapted = w - alpha / 5 * x.T @ (x @ w - y)
+    assert relative_error(gradient, (np.eye(3) - alpha / 5 * x.T @ x) @ q.T @ (q @ adapted - z) / 7) < 1e-12
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_batched_tasks_equal_one_at_a_time(rng, first_order):
+    network, tasks = small_network("strided", rng), small_tasks(rng, tasks=5)
+    _, together = learner(network, first_order=first_order).meta_gradient(*map(paddle.to_tensor, tasks))
+    for t in range(5):
+        _, alone = learner(network, first_order=first_order).meta_gradient(*(paddle.to_tensor(a[t:t + 1]) for a in tasks))
+        assert max(relative_error(a[t].numpy(), b[0].numpy()) for a, b in zip(together, alone)) < 1e-10
+
+
+def test_meta_gradient_does_not_depend_on_the_order_of_support_and_query(rng):
+    network, tasks = small_network("strided", rng), small_tasks(rng)
+    s, q = rng.permutation(4), rng.permutation(6)
+    shuffled = TaskBatch(tasks.support_x[:, s], tasks.support_y[:, s], tasks.query_x[:, q], tasks.query_y[:, q])
+    for a, b in zip(meta_gradient(learner(network), tasks)[1], meta_gradient(learner(network), shuffled)[1]):
+        assert relative_error(a, b) < 1e-9
+
+
+def test_meta_step_applies_adam_to_the_mean_gradient(rng):
+    network, tasks = small_network("dense", rng), small_tasks(rng, size=4)
+    before = [p.numpy() for p in network.theta]
+    expected = [g / 2 for g in meta_gradient(learner(network), tasks)[1]]
+    metrics = learner(network).meta_step(tasks)
+    for p, old, g in zip(network.theta, before, expected):
+        assert np.allclose(p.numpy(), old - 0.01 * g / (np.abs(g) + 1e-8), atol=1e-9)  # Adam's first step
+    assert metrics["gradient norm"] == pytest.approx(np.sqrt(sum((g ** 2).sum() for g in expected)))
+
+
+def test_clip_bounds_each_tasks_gradient(rng):
+    network, tasks = small_network("dense", rng), small_tasks(rng, tasks=1, size=4)
+    assert learner(network, clip=1e-3).meta_step(tasks)["gradient norm"] == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_adapt_yields_the_weights_before_and_after_each_step_and_lowers_the_support_loss(rng):
+    network, tasks = small_network("strided", rng), small_tasks(rng)
+    support_x, support_y = map(paddle.to_tensor, tasks[:2])
+    adapted = list(learner(network, steps=3).adapt(support_x, support_y))
+    assert len(adapted) == 4
+    assert (adapted[0].theta[0][1].numpy() == network.theta[0].numpy()).all()
+    losses = [fn.cross_entropy(network(support_x, a.theta), support_y).sum().item() for a in adapted]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_inductive_prediction_does_not_depend_on_the_other_queries(rng):
+    network, tasks = small_network("strided", rng), small_tasks(rng)
+    support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
+
+    def prediction_of_the_first(inductive, queries):
+        maml = learner(network, inductive=inductive)
+        *_, adapted = maml.adapt(support_x, support_y)
+        return maml.predict(adapted, query_x[:, :queries]).numpy()[:, 0]
+
+    assert relative_error(prediction_of_the_first(True, 1), prediction_of_the_first(True, 6)) < 1e-9
+    assert relative_error(prediction_of_the_first(False, 2), prediction_of_the_first(False, 6)) > 1e-3
+
+
+def test_inductive_prediction_of_the_support_equals_transductive(rng):
+    network, tasks = small_network("pooled", rng), small_tasks(rng)
+    support_x, support_y = map(paddle.to_tensor, tasks[:2])
+    scores = []
+    for inductive in (True, False):
+        maml = learner(network, inductive=inductive)
+        *_, adapted = maml.adapt(support_x, support_y)
+        scores.append(maml.predict(adapted, support_x).numpy())
+    assert relative_error(*scores) < 1e-9
+
+
+def test_numerical_gradient_itself():
+    assert np.allclose(numerical_gradient(lambda x: (x ** 3).sum(), np.array([1.0, 2.0])), [3, 12])
