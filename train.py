@@ -1,34 +1,60 @@
 #!/usr/bin/env python3
-"""Train a few-shot learner on Omniglot."""
+"""Train a few-shot learner on Omniglot, keep the weights that are best on validation characters, and log the run for VisualDL."""
 
 import argparse
 
 from maml import config as configuration
-from maml import errors, runtime
+from maml import errors, parallel, runtime
 
-EXAMPLE = """example:
-  python train.py --n_way 5 --k_spt 1
-  python train.py --config configs/maml_5w1s.yaml --resume
+EXAMPLE = """examples:
+  python train.py --n_way 5 --k_spt 1                               MAML with the defaults
+  python train.py --config configs/maml_5w1s.yaml                   a published experiment
+  python train.py --config configs/maml_5w1s.yaml --resume          go on after an interruption
 """
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="FILE", help="YAML file with settings; flags override it")
     parser.add_argument("--resume", action="store_true", help="continue the run of this name where it stopped")
     configuration.add_flags(parser)
     arguments = parser.parse_args()
     config = configuration.from_flags(arguments)
-    runtime.restart()
 
+    if parallel.is_worker():
+        return work(config, arguments.resume)
+    from maml import omniglot
+
+    omniglot.read_index(config.data)
+    name = configuration.run_name(config, arguments.resume)
+    if name != config.name:
+        print(f"this run is called {name}", flush=True)
+    workers = parallel.choose_workers(config.workers, config.task_num, runtime.gpus() if config.use_gpu else 0)
+    return parallel.start(workers, ["--name", name], gpu=config.use_gpu)
+
+
+def work(config: configuration.Config, resume: bool) -> int:
+    """One of the processes that train."""
     from maml import learner, logs, omniglot, training
 
+    runtime.end_with_parent()
+    gpu = runtime.use_device(config.use_gpu)
+    processes = parallel.Processes(gpu)
+    if config.use_gpu and not gpu and processes.first:
+        print("warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU", flush=True)
     arrays, index = omniglot.read(config.data)
-    run = training.Run(config, learner.make(config, index.image_size), arrays, index)
-    if arguments.resume:
+    run = training.Run(config, learner.make(config, index.image_size, average=processes.average), arrays, index, processes)
+    if resume:
         run.resume()
-    run.train(logs.Log(config, run.epoch))
-    print(f"best validation accuracy: {100 * run.best['accuracy']:.2f}% in epoch {run.best['epoch']}, {run.best_path}")
+    log = logs.Log(config, run.epoch) if processes.first else logs.Silent()
+    finished = run.train(log)
+    log.close(run.best["accuracy"])
+    if processes.first and finished:
+        print(f"best validation accuracy: {100 * run.best['accuracy']:.2f}% in epoch {run.best['epoch']}, "
+              f"after {logs.duration(run.seconds)} in all; weights: {run.best_path}")
+    elif processes.first:
+        print(f"stopped after epoch {run.epoch} and saved; the same command with --resume goes on")
+    return 0
 
 
 if __name__ == "__main__":

@@ -143,3 +143,18 @@ def from_flags(arguments: argparse.Namespace) -> Config:
         stated.setdefault("name", Path(arguments.config).stem)
     config = make({**stated, **flags}, "command line")
     return config if config.name else dataclasses.replace(config, name=f"{config.algorithm}_{config.n_way}w{config.k_spt}s")
+
+
+def run_name(config: Config, resume: bool) -> str:
+    """The name of a new run, with a number behind it where there is one already; with `resume` the last of these."""
+    def taken(name: str) -> bool:
+        saved = Path(config.log, name, "resume.pkl").exists()
+        return saved if resume else saved or Path(config.checkpoints, f"{name}.pkl").exists()
+
+    names = [config.name, *(f"{config.name}-{n}" for n in range(2, 1000))]
+    if resume:
+        found = [name for name in names if taken(name)]
+        if not found:
+            raise UserError(f"{Path(config.log, config.name, 'resume.pkl')}: not found, so there is nothing to resume; start without --resume")
+        return found[-1]
+    return next(name for name in names if not taken(name))

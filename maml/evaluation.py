@@ -10,6 +10,7 @@ import paddle
 
 from maml import functional as fn
 from maml.learner import Learner
+from maml.parallel import Processes
 from maml.tasks import TaskBatch, TaskSampler
 
 TASKS_AT_ONCE = 8
@@ -41,20 +42,30 @@ class Result:
 
 def measure(learner: Learner, tasks: TaskBatch) -> Result:
     """Adapt to each task's support and score its queries."""
-    accuracies, losses = [], []
-    for i in range(0, len(tasks.support_x), TASKS_AT_ONCE):
-        support_x, support_y, query_x, query_y = (paddle.to_tensor(a[i:i + TASKS_AT_ONCE]) for a in tasks)
-        query = learner.network.prepare(query_x)
-        scores = [learner.predict(adapted, query) for adapted in learner.adapt(support_x, support_y)]
-        with paddle.no_grad():
-            accuracies.append(np.stack([fn.accuracy(s, query_y).numpy() for s in scores], axis=1))
-            losses.append(np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1))
-    return Result(np.concatenate(accuracies), np.concatenate(losses))
+    support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
+    query = learner.network.prepare(query_x)
+    scores = [learner.predict(adapted, query) for adapted in learner.adapt(support_x, support_y)]
+    with paddle.no_grad():
+        return Result(np.stack([fn.accuracy(s, query_y).numpy() for s in scores], axis=1),
+                      np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1))
 
 
-def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, part: slice = slice(None),
-             progress: Callable[[Iterable, int], Iterable] = lambda items, total: items) -> Result:
-    """`measure` over the sampler's next `tasks` tasks, drawn a few at a time."""
-    sizes = [min(TASKS_AT_ONCE, tasks - i) for i in range(0, tasks, TASKS_AT_ONCE)]
-    results = [measure(learner, sampler.sample(size)) for size in progress(sizes, len(sizes))]
-    return Result(np.concatenate([r.accuracies for r in results]), np.concatenate([r.losses for r in results]))
+def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Processes | None = None,
+             progress: Callable[[Iterable], Iterable] = iter) -> Result:
+    """`measure` on the sampler's next `tasks` tasks, each process on some of them; all get the whole result.
+
+    `progress` wraps the sequence of numbers of tasks that are drawn at once.
+    """
+    processes = processes or Processes()
+    at_once = TASKS_AT_ONCE * processes.size
+    total = None
+    for start in progress(range(0, tasks, at_once)):
+        size = min(at_once, tasks - start)
+        part = processes.part(size)
+        mine = part.stop > part.start  # a process that has no task left measures one for nothing, so that all stay in step
+        result = measure(learner, sampler.sample(size, part if mine else slice(1)))
+        if total is None:
+            total = np.zeros((2, tasks, result.accuracies.shape[1]), np.float32)
+        if mine:
+            total[:, start + part.start:start + part.stop] = result.accuracies, result.losses
+    return Result(*processes.sum(total))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import tempfile
@@ -16,7 +15,7 @@ from maml.errors import UserError
 from maml.omniglot import DRAWINGS, RAW_SIZE, STAND_IN_MARK
 
 _BACKGROUND = 0.6
-_MARGIN = 0.14
+_MARGIN = 0.11
 _FINE = 4
 _MARK_TEXT = """These images are NOT Omniglot. maml.glyphs invented the alphabets and simulated the hands that draw them ({}),
 to run the programs where Omniglot cannot be had. Accuracies on them compare with no published ones.
@@ -49,7 +48,7 @@ def _turn(angle: float) -> np.ndarray:
 
 def _piece(rng: np.random.Generator, angles: np.ndarray, kinds: np.ndarray) -> Stroke:
     """A stroke that an alphabet uses again and again, centred on 0: a line, arc, corner or free curve, along one of `angles`."""
-    angle, length = rng.choice(angles), rng.uniform(0.35, 0.9)
+    angle, length = rng.choice(angles), rng.uniform(0.4, 0.9)
     kind = rng.choice(["line", "arc", "corner", "curve"], p=kinds)
     if kind == "line":
         points = np.array([[-0.5, 0], [0.5, 0]])
@@ -57,7 +56,8 @@ def _piece(rng: np.random.Generator, angles: np.ndarray, kinds: np.ndarray) -> S
         turns = np.linspace(0, rng.uniform(0.4, 0.95), 7) * 2 * math.pi
         points = np.stack([np.cos(turns), np.sin(turns)], 1) * (0.6, 0.6 * rng.uniform(0.5, 1.0))
     elif kind == "corner":
-        points = np.cumsum([[0, 0], [0.6, 0], _turn(rng.choice([-1, 1]) * rng.uniform(0.3, 0.75) * math.pi) @ (rng.uniform(0.3, 0.7), 0)], 0)
+        bend = rng.choice([-1, 1]) * rng.uniform(0.3, 0.75) * math.pi
+        points = np.cumsum([[0, 0], [0.6, 0], _turn(bend) @ (rng.uniform(0.3, 0.7), 0)], 0)
     else:
         headings = np.cumsum(rng.choice([-1, 1]) * rng.uniform(-0.5, 1.8, rng.integers(3, 6)))
         steps = np.stack([np.cos(headings), np.sin(headings)], 1) * rng.uniform(0.25, 0.5, (len(headings), 1))
@@ -66,8 +66,8 @@ def _piece(rng: np.random.Generator, angles: np.ndarray, kinds: np.ndarray) -> S
     return Stroke(points, kind in ("arc", "curve"))
 
 
-def _path(stroke: Stroke, samples: int = 48) -> np.ndarray:
-    """[samples, 2] along the stroke, ends included."""
+def _path(stroke: Stroke, samples: int = 33) -> np.ndarray:
+    """[samples, 2] along the stroke; includes its ends, and a corner in its middle if `samples` is odd."""
     if stroke.smooth:  # uniform cubic B-spline, whose end points are repeated so that it reaches them
         points = np.concatenate([stroke.points[:1], stroke.points[:1], stroke.points, stroke.points[-1:], stroke.points[-1:]])
         at = np.linspace(0, len(points) - 3 - 1e-9, samples)
@@ -116,14 +116,14 @@ def _alphabet(rng: np.random.Generator, characters: int) -> list[list[Stroke]]:
     upright = rng.choice([0.0, 0.25, 0.5, 0.75], size=3) * math.pi + rng.normal(0, 0.06, 3)
     kinds = rng.dirichlet([1.0, 1.2, 0.6, 1.6])
     pieces = [_piece(rng, upright, kinds) for _ in range(rng.integers(6, 11))]
-    busy = rng.uniform(0.8, 2.2)
+    busy = rng.uniform(1.0, 2.4)
     counts = np.array([math.exp(-0.8 * (n - 1 - busy) ** 2) for n in range(1, 5)])
     found: list[list[Stroke]] = []
     clouds: list[np.ndarray] = []
-    alike = 0.06
+    alike = 0.09
     while len(found) < characters:
         character = _character(rng, pieces, counts / counts.sum())
-        cloud = np.concatenate([_path(stroke, 24) for stroke in character])
+        cloud = np.concatenate([_path(stroke, 17) for stroke in character])
         if all(_nearest(cloud, c).mean() + _nearest(c, cloud).mean() > alike for c in clouds):
             found.append(character)
             clouds.append(cloud)
@@ -134,29 +134,34 @@ def _alphabet(rng: np.random.Generator, characters: int) -> list[list[Stroke]]:
 
 def _hand(rng: np.random.Generator) -> Hand:
     slant, turn, stretch = rng.normal(0, (0.12, 0.06, 0.10))
-    matrix = _turn(turn) @ np.array([[1, -slant], [0, 1]]) @ np.diag([math.exp(stretch), math.exp(-stretch)]) * rng.uniform(0.75, 1.05)
-    return Hand(matrix, rng.uniform(0.020, 0.030), rng.uniform(0.010, 0.028), rng.uniform(0.002, 0.007))
+    matrix = _turn(turn) @ np.array([[1, -slant], [0, 1]]) @ np.diag([math.exp(stretch), math.exp(-stretch)])
+    return Hand(matrix * rng.uniform(0.8, 1.0), rng.uniform(0.024, 0.036), rng.uniform(0.008, 0.022), rng.uniform(0.001, 0.005))
 
 
 def _draw(rng: np.random.Generator, character: list[Stroke], hand: Hand) -> Image.Image:
     """1-bit, 105 x 105, ink black."""
     matrix = hand.matrix @ _turn(rng.normal(0, 0.05)) * rng.uniform(0.92, 1.08)
-    place = 0.5 + rng.normal(0, 0.035, 2)
-    side = RAW_SIZE * _FINE
-    image = Image.new("L", (side, side), 255)
-    pen = ImageDraw.Draw(image)
+    paths = []
     for points, smooth in character:
         points = points + rng.normal(0, hand.carelessness, points.shape) + rng.normal(0, hand.carelessness, 2)
-        path = _path(Stroke((points - 0.5) @ matrix.T + place, smooth))
+        path = _path(Stroke((points - 0.5) @ matrix.T, smooth))
         t = np.linspace(0, 1, len(path))[:, None]
         for cycles in (1, 2.3, 5):
             path = path + hand.wobble / cycles ** 0.5 * rng.normal(size=2) * np.sin(2 * math.pi * (cycles * t + rng.random(2)))
-        path = np.clip(path, hand.pen, 1 - hand.pen) * side
+        paths.append(path + 0.5)
+    place = rng.normal(0, 0.025, 2)
+    low, high = np.min(paths, (0, 1)) + place, np.max(paths, (0, 1)) + place
+    place += np.maximum(hand.pen - low, 0) - np.maximum(high + hand.pen - 1, 0)
+    side = RAW_SIZE * _FINE
+    image = Image.new("L", (side, side), 255)
+    pen = ImageDraw.Draw(image)
+    for path in paths:
+        path = np.clip(path + place, hand.pen, 1 - hand.pen) * side
         width = hand.pen * side * rng.uniform(0.9, 1.1)
-        pen.line([tuple(p) for p in path.tolist()], fill=0, width=round(width), joint="curve")
-        for x, y in path[[0, -1]].tolist():
+        pen.line([tuple(point) for point in path.tolist()], fill=0, width=round(width))
+        for x, y in path.tolist():
             pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=0)
-    return image.reduce(_FINE).point(lambda value: 255 if value > 127 else 0).convert("1", dither=Image.Dither.NONE)
+    return image.reduce(_FINE).convert("1", dither=Image.Dither.NONE)
 
 
 def write(folder: str | Path, alphabets: int = 20, characters: int = 20, seed: int = 0,
@@ -164,8 +169,8 @@ def write(folder: str | Path, alphabets: int = 20, characters: int = 20, seed: i
     """Invent `alphabets` of `characters` each and write them to `folder`, which must not exist, in Omniglot's own layout.
 
     Three fifths of the alphabets go to `images_background`. The same numbers and seed give the same bytes (with one version of
-    Pillow). `progress(iterator, total)` wraps the loop over alphabets. Raises `UserError` if the folder is there or cannot be written;
-    it appears with everything in it, or not at all.
+    Pillow). `progress(iterator, total)` wraps the loop over alphabets. The folder appears with everything in it, or not at all.
+    Raises `UserError` if it is there or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() or folder.is_symlink():
@@ -187,5 +192,4 @@ def write(folder: str | Path, alphabets: int = 20, characters: int = 20, seed: i
             (made / STAND_IN_MARK).write_text(_MARK_TEXT.format(f"seed {seed}"), encoding="utf-8")
             os.rename(made, folder)
     except OSError as error:
-        reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror
-        raise UserError(f"{folder}: cannot be written ({reason})") from None
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); free space or name another folder") from None

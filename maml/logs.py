@@ -1,8 +1,10 @@
-"""What a run tells: lines and a progress bar on the console, curves in VisualDL."""
+"""What a run tells while it goes on: lines and a progress bar on the console, curves and a picture in VisualDL."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,40 +12,94 @@ from tqdm import tqdm
 
 from maml.config import Config
 from maml.evaluation import Result
+from maml.tasks import TaskBatch
+
+SCALARS_EVERY = 10  # epochs
+LINES_EVERY = 60.0  # seconds, where there is no terminal for a bar
 
 
 def vector(accuracies: np.ndarray) -> str:
-    """Accuracies over the update steps as the forerunner printed them."""
+    """Accuracies before and after each update step, as the forerunner printed them."""
     return np.array2string(np.asarray(accuracies), precision=4, floatmode="fixed")
 
 
+def duration(seconds: float) -> str:
+    """1:02:03 or 2:03"""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def episode_picture(tasks: TaskBatch) -> np.ndarray:
+    """The first task as [H, W, 1] uint8: a row for each class, its support, a gap, and its queries; ink black."""
+    size = tasks.support_x.shape[-1]
+    blank = np.zeros((size, size // 2))
+    rows = []
+    for label in np.unique(tasks.support_y[0]):
+        support, query = (x[0, y[0] == label, 0] for x, y in ((tasks.support_x, tasks.support_y), (tasks.query_x, tasks.query_y)))
+        rows.append(np.hstack([*support, blank, *query]))
+    return (255 * (1 - np.vstack(rows)))[:, :, None].astype(np.uint8)
+
+
+class Silent:
+    """The log of a process that is not the first."""
+
+    def step(self, epoch: int, metrics: dict[str, float]) -> None: ...
+
+    def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None: ...
+
+    def validation(self, epoch: int, result: Result) -> None: ...
+
+    def close(self, best: float) -> None: ...
+
+
 class Log:
-    """Console and VisualDL of one run."""
+    """Console and VisualDL of one run, from epoch `start`."""
 
     def __init__(self, config: Config, start: int):
         from visualdl import LogWriter
 
+        self.config, self.start = config, start
         self.writer = LogWriter(logdir=str(Path(config.log) / config.name), display_name=config.name)
         self.bar = tqdm(total=config.epochs, initial=start, unit=" epochs", disable=None, dynamic_ncols=True)
+        self.began = self.said = time.monotonic()
 
     def step(self, epoch: int, metrics: dict[str, float]) -> None:
-        self.bar.update(1)
-        if epoch % 10 == 0:
+        """After every epoch."""
+        if epoch % SCALARS_EVERY == 0:
             for name, value in metrics.items():
                 self.writer.add_scalar(f"train/{name}", value, epoch)
+        self.bar.update(1)
+        now = time.monotonic()
+        if self.bar.disable and now - self.said > LINES_EVERY:
+            rate = (epoch - self.start) / (now - self.began)
+            self.say(f"{epoch}/{self.config.epochs} epochs, {rate:.2f} a second, {duration((self.config.epochs - epoch) / rate)} left")
+            self.said = now
 
-    def train(self, epoch: int, result: Result) -> None:
+    def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None:
+        """The accuracies of a training batch."""
         self.say(f"epoch: {epoch}\n{vector(result.vector)}")
-        self.curve("train", epoch, result)
+        self._curves("train", epoch, result)
+        self.writer.add_image("episode", episode_picture(tasks), epoch)
 
     def validation(self, epoch: int, result: Result) -> None:
-        self.say(f"validation: {vector(result.vector)} +- {100 * result.interval:.2f}%")
-        self.curve("validation", epoch, result)
+        """The accuracies on validation characters."""
+        self.say(f"validation: {vector(result.vector)}, the last {100 * result.mean:.2f} +- {100 * result.interval:.2f}%")
+        self._curves("validation", epoch, result)
 
-    def curve(self, where: str, epoch: int, result: Result) -> None:
+    def _curves(self, where: str, epoch: int, result: Result) -> None:
         for step, accuracy in enumerate(result.vector):
             self.writer.add_scalar(f"{where}/accuracy after step {step}", float(accuracy), epoch)
 
     def say(self, text: str) -> None:
+        """A line, above the bar where there is one."""
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
+
+    def close(self, best: float) -> None:
+        """After the last epoch: hyperparameters beside what they led to."""
+        settings = {key: value if type(value) in (int, float) else str(value) for key, value in dataclasses.asdict(self.config).items()}
+        self.writer.add_hparams(hparams_dict=settings, metrics_list=["best validation accuracy"])
+        self.writer.add_scalar("best validation accuracy", best, self.config.epochs)
+        self.writer.close()
+        self.bar.close()

@@ -1,9 +1,10 @@
-"""The training loop, one for all algorithms: schedule, logs, validation, the best weights, and resuming bit for bit."""
+"""The training loop, one for all algorithms: schedule, validation, the best weights, and resuming bit for bit."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ from typing import Any
 import numpy as np
 import paddle
 
-from maml import checkpoint, evaluation, omniglot
+from maml import checkpoint, evaluation
 from maml.config import Config
 from maml.errors import UserError
 from maml.learner import Learner
+from maml.logs import Log
+from maml.omniglot import Index
+from maml.parallel import Processes
 from maml.tasks import TaskSampler, with_distortions
+
+WHERE_AND_HOW_OFTEN = {"data", "log", "checkpoints", "use_gpu", "workers", "print_every", "save_every"}
 
 
 def learning_rate(config: Config, epoch: int) -> float:
@@ -38,15 +44,19 @@ def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
 
 
 class Run:
-    """One training run: the learner, where its tasks come from, how far it is."""
+    """One training run: the learner, where its tasks come from, how far it is, and which processes share it."""
 
-    def __init__(self, config: Config, learner: Learner, arrays: dict[str, np.ndarray], index: omniglot.Index):
-        self.config, self.learner, self.arrays, self.index = config, learner, arrays, index
+    def __init__(self, config: Config, learner: Learner, arrays: dict[str, np.ndarray], index: Index, processes: Processes | None = None):
+        self.config, self.learner, self.index = config, learner, index
+        self.processes = processes or Processes()
         self.sampler = training_sampler(config, arrays["train"])
+        self.validation_images = arrays["val"]
+        validation_sampler(config, arrays["val"])  # so that too few characters are known now, not in a thousand epochs
         self.epoch = 0
-        self.best = {"accuracy": -1.0, "epoch": 0}
+        self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.stop = False
 
     @property
     def best_path(self) -> Path:
@@ -58,89 +68,109 @@ class Run:
         """All that `--resume` needs."""
         return Path(self.config.log) / self.config.name / "resume.pkl"
 
+    def weights(self) -> dict[str, Any]:
+        """What evaluation needs: the weights, their configuration, and which characters they were trained and chosen on."""
+        index = dataclasses.asdict(self.index)
+        index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
+        return {"weights": [p.numpy() for p in self.learner.network.theta], "config": dataclasses.asdict(self.config), "data": index,
+                "epoch": self.epoch, "best": self.best, "history": self.history, "seconds": self.seconds}
+
     def state(self) -> dict[str, Any]:
         """All that continues this run bit for bit."""
         return {**self.weights(), "optimizer": optimizer_state(self.learner), "tasks": self.sampler.rng.bit_generator.state}
 
-    def weights(self) -> dict[str, Any]:
-        """What evaluation needs: weights, the configuration, which data."""
-        data = dataclasses.asdict(self.index)
-        data["rows"] = {part: data["rows"][part] for part in ("train", "val")}
-        return {"weights": [p.numpy() for p in self.learner.network.theta], "config": dataclasses.asdict(self.config),
-                "data": data, "epoch": self.epoch, "best": self.best, "history": self.history, "seconds": self.seconds}
-
     def resume(self) -> None:
-        """Continue where the saved state stopped; its configuration must be this one but for how long and where to run."""
+        """Continue where the saved state stopped; a `UserError` where it belongs to another configuration or other data."""
         state = checkpoint.load(self.resume_path)
-        ours = dataclasses.asdict(self.config)
-        free = {"data", "log", "checkpoints", "use_gpu", "workers", "print_every", "save_every"}
-        for key in ours:
-            if key not in free and state["config"].get(key) != ours[key]:
-                raise UserError(f"{self.resume_path}: was started with {key} {state['config'].get(key)!r}, not {ours[key]!r}; "
-                                f"give the same, or another --name for a new run")
+        for key, ours in dataclasses.asdict(self.config).items():
+            if key not in WHERE_AND_HOW_OFTEN and state["config"].get(key) != ours:
+                raise UserError(f"{self.resume_path}: was started with {key} {state['config'].get(key)!r}, not {ours!r}; "
+                                "resume with the same, or give the new run another --name")
         if state["data"]["sha256"] != self.index.sha256:
-            raise UserError(f"{self.resume_path}: was trained on other arrays than those in {self.config.data}")
+            raise UserError(f"{self.resume_path}: was trained on other arrays than those in {self.config.data}; name theirs by --data")
         set_weights(self.learner, state["weights"], self.resume_path)
         set_optimizer_state(self.learner, state["optimizer"])
         self.sampler.rng.bit_generator.state = state["tasks"]
         self.epoch, self.best, self.history, self.seconds = (state[key] for key in ("epoch", "best", "history", "seconds"))
 
-    def train(self, log) -> None:
-        """Up to `epochs`; `log` is a `logs.Log`."""
-        config = self.config
-        start = time.perf_counter() - self.seconds
-        while self.epoch < config.epochs:
+    def train(self, log: Log) -> bool:
+        """Go on to the last epoch, or to a signal to stop; whether the last one was reached."""
+        config, processes = self.config, self.processes
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask_to_stop)
+        before = self.seconds
+        start = time.perf_counter()
+        while self.epoch < config.epochs and not processes.any(self.stop):
             rate = learning_rate(config, self.epoch)
             self.learner.optimizer.set_lr(rate)
-            tasks = self.sampler.sample(config.task_num)
+            tasks = self.sampler.sample(config.task_num, processes.part(config.task_num))
             began = time.perf_counter()
             metrics = self.learner.meta_step(tasks)
-            if not math.isfinite(metrics["loss"] + metrics["gradient norm"]):
-                raise UserError(f"the loss became {metrics['loss']} in epoch {self.epoch}; lower glob_base_lr or glob_meta_lr, or set clip. "
-                                f"The last good state is in {self.resume_path}")
+            metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})
+            if not all(map(math.isfinite, metrics.values())):
+                raise UserError(f"the loss is {metrics['loss']} after epoch {self.epoch}; lower glob_base_lr or glob_meta_lr, or set clip; "
+                                f"the last good state is in {self.resume_path if self.resume_path.exists() else 'no file yet'}")
             self.epoch += 1
-            self.seconds = time.perf_counter() - start
-            log.step(self.epoch, {**metrics, "rate": rate, "seconds a step": time.perf_counter() - began})
+            self.seconds = before + time.perf_counter() - start
+            log.step(self.epoch, metrics)
+            last = self.epoch == config.epochs
             if self.epoch % config.print_every == 0:
-                log.train(self.epoch, evaluation.measure(self.learner, tasks))
-            if self.epoch % config.val_every == 0 or self.epoch == config.epochs:
+                log.train(self.epoch, tasks, evaluation.measure(self.learner, tasks))
+            if self.epoch % config.val_every == 0 or last:
                 self.validate(log)
-            if self.epoch % config.save_every == 0 or self.epoch == config.epochs:
-                checkpoint.save(self.state(), self.resume_path)
+            if self.epoch % config.save_every == 0 or last:
+                self.save()
+        if self.epoch < config.epochs:
+            self.save()
+        return self.epoch == config.epochs
 
-    def validate(self, log) -> None:
+    def _ask_to_stop(self, number, frame) -> None:
+        self.stop = True
+
+    def save(self) -> None:
+        """Write what `--resume` needs."""
+        if self.processes.first:
+            checkpoint.save(self.state(), self.resume_path)
+
+    def validate(self, log: Log) -> None:
         """Measure on validation characters, and keep the weights if they are the best so far."""
-        result = evaluation.evaluate(self.learner, validation_sampler(self.config, self.arrays["val"]), self.config.val_tasks)
+        sampler = validation_sampler(self.config, self.validation_images)
+        result = evaluation.evaluate(self.learner, sampler, self.config.val_tasks, self.processes)
         self.history.append({"epoch": self.epoch, "accuracies": result.vector.tolist()})
         if result.mean > self.best["accuracy"]:
             self.best = {"accuracy": result.mean, "epoch": self.epoch}
-            checkpoint.save(self.weights(), self.best_path)
+            if self.processes.first:
+                checkpoint.save(self.weights(), self.best_path)
         log.validation(self.epoch, result)
 
 
 def set_weights(learner: Learner, weights: list[np.ndarray], source: object) -> None:
-    """Put `weights` into the learner's network; a `UserError` that names `source` where they do not fit."""
+    """Put `weights` into the learner's network; a `UserError` that names `source` where they do not fit or are not finite."""
     theta = learner.network.theta
-    shapes, expected = [list(np.shape(w)) for w in weights], [p.shape for p in theta]
-    if shapes != expected:
-        raise UserError(f"{source}: holds weights of shapes {shapes}, but the network has {expected}")
+    found = [(list(w.shape), str(w.dtype)) if isinstance(w, np.ndarray) else w for w in weights]
+    expected = [(p.shape, str(p.numpy().dtype)) for p in theta]
+    if found != expected:
+        raise UserError(f"{source}: holds weights that do not fit the network of its configuration ({found} instead of {expected})")
+    if not all(np.isfinite(w).all() for w in weights):
+        raise UserError(f"{source}: holds weights that are not finite")
     for p, w in zip(theta, weights):
         p.set_value(w)
 
 
 def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:
-    """The optimizer's accumulators as arrays, named by the parameter's place instead of Paddle's running names."""
-    names = {p.name: str(i) for i, p in enumerate(learner.network.theta)}
+    """The optimizer's accumulators, named by the parameter's place in theta: Paddle's own names are running numbers of the process."""
     state = {}
     for key, value in learner.optimizer.state_dict().items():
-        owner = next((name for name in names if key.startswith(name)), None)
-        if owner is not None:
-            state[names[owner] + key[len(owner):]] = value.numpy()
+        for i, p in enumerate(learner.network.theta):
+            if key.startswith(f"{p.name}_"):
+                state[f"{i}{key[len(p.name):]}"] = value.numpy()
     return state
 
 
 def set_optimizer_state(learner: Learner, state: dict[str, np.ndarray]) -> None:
     """The inverse of `optimizer_state`."""
-    theta = learner.network.theta
-    learner.optimizer.set_state_dict({theta[int(key.split("_")[0])].name + key[len(key.split("_")[0]):]: paddle.to_tensor(value)
-                                      for key, value in state.items()})
+    named = {}
+    for key, value in state.items():
+        i, accumulator = key.split("_", 1)
+        named[f"{learner.network.theta[int(i)].name}_{accumulator}"] = paddle.to_tensor(value)
+    learner.optimizer.set_state_dict(named)

@@ -1,0 +1,131 @@
+"""Several processes that share each batch of tasks, with PaddlePaddle's distributed engine: gloo on CPUs, NCCL on GPUs.
+
+Every process draws the same tasks, computes on its part of them, and the results are averaged, so that one process and many take the same
+steps. `train.py` starts the processes itself (`start`), or is started as one of them by `python -m paddle.distributed.launch`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Sequence
+
+import numpy as np
+
+from maml import runtime
+from maml.errors import UserError
+
+LAUNCHED = "PADDLE_TRAINERS_NUM"  # set in each process by whoever started several
+
+
+def is_worker() -> bool:
+    """Whether this process was started as one of several, or of one, by a launcher."""
+    return LAUNCHED in os.environ
+
+
+def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
+    """How many processes: as asked, or, for 0, the largest number up to the GPUs', else cores', that shares `tasks` evenly."""
+    if asked:
+        if tasks % asked:
+            raise UserError(f"task_num is {tasks}, which {asked} workers cannot share evenly; make one a multiple of the other")
+        return asked
+    return max(n for n in range(1, (gpus or len(os.sched_getaffinity(0))) + 1) if tasks % n == 0)
+
+
+def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
+    """Run this Python program again, with further `arguments`, as `workers` processes and wait for them; the status to exit with.
+
+    When one ends with an error, the others are ended too. SIGINT and SIGTERM are passed on, to be obeyed after the step under way.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoints = [f"127.0.0.1:{port + rank}" for rank in range(workers)]
+    cores = len(os.sched_getaffinity(0))
+    processes = []
+    for rank in range(workers):
+        variables = {**runtime.environment(max(1, cores // workers)), **os.environ, LAUNCHED: str(workers),
+                     "PADDLE_TRAINER_ID": str(rank), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
+                     "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_MASTER": endpoints[0]}
+        if gpu:
+            variables["FLAGS_selected_gpus"] = str(rank)
+        processes.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:], *arguments], env=variables))
+
+    def pass_on(number, frame):
+        for process in processes:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while any(p.poll() is None for p in processes) and not any(p.poll() for p in processes):
+            time.sleep(0.1)
+        return next((p.poll() if p.poll() > 0 else 1 for p in processes if p.poll()), 0)
+    finally:
+        _end(processes)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(processes: Sequence[subprocess.Popen], patience: float = 5.0) -> None:
+    """End what still runs: the others' errors first get a moment to be printed."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + patience
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Processes:
+    """This process among its peers; alone, all operations are the identity."""
+
+    def __init__(self, gpu: bool = False):
+        self.rank, self.size = int(os.environ.get("PADDLE_TRAINER_ID", 0)), int(os.environ.get(LAUNCHED, 1))
+        if self.size > 1:
+            os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if gpu else "gloo")
+            import paddle.distributed
+
+            paddle.distributed.init_parallel_env()
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that prints and saves."""
+        return self.rank == 0
+
+    def part(self, tasks: int) -> slice:
+        """This process's share of `tasks` tasks; the shares are equal where `tasks` is a multiple of the processes."""
+        return slice(tasks * self.rank // self.size, tasks * (self.rank + 1) // self.size)
+
+    def average(self, tensors: Sequence) -> list:
+        """The mean over processes of each of `tensors`."""
+        if self.size == 1:
+            return list(tensors)
+        import paddle
+
+        with paddle.no_grad():
+            flat = paddle.concat([t.reshape([-1]) for t in tensors])
+            paddle.distributed.all_reduce(flat)
+            parts = paddle.split(flat / self.size, [t.size for t in tensors])
+            return [part.reshape(t.shape) for part, t in zip(parts, tensors)]
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        """The sum over processes of a float32 array."""
+        if self.size == 1:
+            return array
+        import paddle
+
+        total = paddle.to_tensor(array)
+        paddle.distributed.all_reduce(total)
+        return total.numpy()
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all must ask."""
+        return bool(self.sum(np.array([flag], np.float32))[0])
