@@ -9,17 +9,14 @@ from pathlib import Path
 from PIL import Image
 
 from maml import download, errors, glyphs, omniglot
-from maml.errors import UserError
 
 EXAMPLE = """example:
   python -m maml.demo_data --out data/demo
   OMNIGLOT=/mnt/omniglot.zip python -m maml.demo_data --out data/demo    raw images from there, and from nowhere else
 """
-OMNIGLOT = Path("data/omniglot")
-STAND_IN = Path("data/stand-in")
+OMNIGLOT, STAND_IN = Path("data/omniglot"), Path("data/stand-in")
 SIZE, SPLIT, SEED = 28, "random", 0
-NAMES = {"omniglot": "OMNIGLOT", "stand-in": "PROCEDURAL STAND-IN, NOT OMNIGLOT. ITS ACCURACIES COMPARE WITH NO PUBLISHED ONES",
-         "other": "NEITHER OMNIGLOT NOR ITS STAND-IN"}
+NAMES = {"omniglot": "OMNIGLOT", "stand-in": "PROCEDURAL STAND-IN, NOT OMNIGLOT", "other": "NEITHER OMNIGLOT NOR ITS STAND-IN"}
 
 
 def _bar(items, total, label="reading", unit=" characters"):
@@ -28,45 +25,44 @@ def _bar(items, total, label="reading", unit=" characters"):
     return tqdm(items, label, total, unit=unit, disable=None)
 
 
-def find_raw() -> tuple[Path, str]:
-    """The raw images to use, folder or zip, and how they came to be chosen; downloads or invents them if need be."""
-    given = os.environ.get("OMNIGLOT")
-    if given:
-        try:
-            omniglot.find_characters(given)
-        except UserError as error:
-            raise UserError(f"OMNIGLOT={given} is of no use ({_reason(error)}); let it name the raw images, or unset it") from None
-        return Path(given), "as the variable OMNIGLOT says"
+def _problem(raw: str | Path) -> str | None:
+    """Why the characters of `raw` cannot be used."""
     try:
-        omniglot.find_characters(OMNIGLOT)
-        usable, reason = True, "the download into it broke off"
-    except UserError as error:
-        usable, reason = False, _reason(error)
-    archives = [(OMNIGLOT / name).exists() for name in download.MD5]
-    if usable and (all(archives) or not any(archives)):  # one of the two: a download was broken off between them
+        omniglot.find_characters(raw)
+    except errors.UserError as error:
+        return str(error).partition("; ")[0]
+
+
+def find_raw() -> tuple[Path, str]:
+    """The raw images to use, folder or zip, and how they came to be chosen; downloads or invents them if need be.
+
+    Raises `UserError` if the variable OMNIGLOT names none, or if the download fails for another reason than a lacking connection.
+    """
+    if given := os.environ.get("OMNIGLOT"):
+        if problem := _problem(given):
+            raise errors.UserError(f"OMNIGLOT={given} is of no use ({problem}); correct it or unset it")
+        return Path(given), "as the variable OMNIGLOT says"
+    problem = _problem(OMNIGLOT)
+    if not problem and len({(OMNIGLOT / name).exists() for name in download.MD5}) == 1:  # one without the other: broken off
         return OMNIGLOT, "found there"
-    print(f"{reason}; downloading Omniglot", flush=True)
+    print(problem or f"{OMNIGLOT}: lacks an archive", "downloading Omniglot", sep="; ", flush=True)
     try:
         download.omniglot(OMNIGLOT)
         return OMNIGLOT, "the official download"
     except download.Offline as error:
-        print(_reason(error), flush=True)
-    if usable:
+        print(error, flush=True)
+    if not problem:
         return OMNIGLOT, "INCOMPLETE, and no connection to get the rest"
     if not STAND_IN.exists():
         glyphs.write(STAND_IN, progress=lambda items, total: _bar(items, total, "inventing", " alphabets"))
     return STAND_IN, "no connection to get Omniglot"
 
 
-def _reason(error: UserError) -> str:
-    return str(error).partition("; ")[0]
-
-
 def _is_made(out: Path, raw: Path, characters: list[omniglot.Character], source: str) -> bool:
     """The arrays in `out` are whole, and what `raw` would give again as far as names and dates tell."""
     try:
         _, index = omniglot.read(out)
-    except UserError:
+    except errors.UserError:
         return False
     return (index.source == source and index.image_size == SIZE and index.pillow == Image.__version__
             and index.rows == omniglot.split_characters(characters, SPLIT, SEED)
@@ -82,14 +78,10 @@ def main() -> None:
     characters = omniglot.find_characters(raw)
     known = {c.name.split("/")[0] for c in characters} & set(omniglot.BACKGROUND_ALPHABETS)
     source = "stand-in" if (raw / omniglot.STAND_IN_MARK).exists() else "omniglot" if known else "other"
-    line = f"DATA: {NAMES[source]} ({raw}, {why})"
-    print("=" * len(line), line, "=" * len(line), sep="\n", flush=True)
-    if _is_made(out, raw, characters, source):
-        print(f"{out}: has the arrays of it already")
-        return
-    arrays, index = omniglot.convert(raw, SIZE, SPLIT, SEED, progress=_bar)
-    omniglot.save(arrays, index, out)
-    print(f"{out}: {' / '.join(str(len(index.rows[part])) for part in omniglot.PARTS)} characters for training / validation / testing")
+    print("=" * 80, f"DATA: {NAMES[source]}", f"({raw}, {why})", "=" * 80, sep="\n", flush=True)
+    if not _is_made(out, raw, characters, source):
+        omniglot.save(*omniglot.convert(raw, SIZE, SPLIT, SEED, progress=_bar), out)
+    print(f"{out}: holds the arrays of its {len(characters)} characters")
 
 
 if __name__ == "__main__":

@@ -51,10 +51,9 @@ def omniglot(folder: str | Path, connect_seconds: float = 10, base: str = BASE, 
                 raise UserError(f"{part}: the download broke off ({broken}); run this again to continue it")
             else:
                 part.unlink()
-                raise UserError(f"{name}: its MD5 sum should be {expected}, but what {base} sent has {found}; run this again, "
-                                f"or put the right file into {folder}")
+                raise UserError(f"{name}: the MD5 sum should be {expected}, but what came has {found}; run this again")
         except OSError as error:
-            raise UserError(f"{error.filename or part}: cannot be written ({error.strerror})") from None
+            raise UserError(f"{error.filename or part}: cannot be read or written ({error.strerror})") from None
 
 
 def _md5(path: Path) -> str | None:
@@ -107,5 +106,4 @@ def _open(url: str, start: int, seconds: float):
         answer = TimeoutError(f"no answer within {seconds:g} s")
     if isinstance(answer, urllib.error.HTTPError) or not isinstance(answer, Exception):
         return answer
-    raise Offline(f"{url}: no connection ({getattr(answer, 'reason', answer)}); try again when there is one, "
-                  "or get the file from elsewhere and put it in place by hand") from None
+    raise Offline(f"{url}: no connection ({getattr(answer, 'reason', answer)}); try again, or put the file in place by hand")

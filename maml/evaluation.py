@@ -57,15 +57,15 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
     `progress` wraps the sequence of numbers of tasks that are drawn at once.
     """
     processes = processes or Processes()
-    at_once = TASKS_AT_ONCE * processes.size
     total = None
-    for start in progress(range(0, tasks, at_once)):
-        size = min(at_once, tasks - start)
-        part = processes.part(size)
-        mine = part.stop > part.start  # a process that has no task left measures one for nothing, so that all stay in step
-        result = measure(learner, sampler.sample(size, part if mine else slice(1)))
+    for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
+        size = min(TASKS_AT_ONCE, tasks - start)
+        mine = batch % processes.size == processes.rank
+        drawn = sampler.sample(size, slice(None) if mine or total is None else slice(0))  # all draw all, to stay in step
+        if mine or total is None:
+            result = measure(learner, drawn)
         if total is None:
             total = np.zeros((2, tasks, result.accuracies.shape[1]), np.float32)
         if mine:
-            total[:, start + part.start:start + part.stop] = result.accuracies, result.losses
+            total[:, start:start + size] = result.accuracies, result.losses
     return Result(*processes.sum(total))

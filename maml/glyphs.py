@@ -83,8 +83,8 @@ def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.sqrt(((a[:, None] - b[None]) ** 2).sum(2).min(1))
 
 
-def _character(rng: np.random.Generator, pieces: list[Stroke], counts: np.ndarray) -> list[Stroke]:
-    """1 to 4 of `pieces` put together and scaled into the image's middle; none lies along another."""
+def _character(rng: np.random.Generator, pieces: list[Stroke], counts: np.ndarray, narrow: np.ndarray) -> list[Stroke]:
+    """1 to 4 of `pieces` put together and scaled into the image's middle times `narrow` [2]; none lies along another."""
     strokes: list[Stroke] = []
     wanted = rng.choice(np.arange(1, 5), p=counts)
     for _ in range(20):
@@ -107,22 +107,23 @@ def _character(rng: np.random.Generator, pieces: list[Stroke], counts: np.ndarra
         if len(strokes) == wanted:
             break
     low, high = (f(np.concatenate([_path(s) for s in strokes]), axis=0) for f in (np.min, np.max))
-    scale = (1 - 2 * _MARGIN) / max(*(high - low), 0.7)
+    scale = (1 - 2 * _MARGIN) / max(*(high - low), 0.7) * narrow
     return [Stroke((s.points - (low + high) / 2) * scale + 0.5, s.smooth) for s in strokes]
 
 
 def _alphabet(rng: np.random.Generator, characters: int) -> list[list[Stroke]]:
-    """Characters of one style: built of the same few pieces, of about as many strokes, and no two alike."""
+    """Characters of one style: built of the same few pieces, of about as many strokes, as wide or tall, and no two alike."""
     upright = rng.choice([0.0, 0.25, 0.5, 0.75], size=3) * math.pi + rng.normal(0, 0.06, 3)
     kinds = rng.dirichlet([1.0, 1.2, 0.6, 1.6])
-    pieces = [_piece(rng, upright, kinds) for _ in range(rng.integers(6, 11))]
+    pieces = [_piece(rng, upright, kinds) for _ in range(rng.integers(5, 9))]
+    narrow = np.exp(np.minimum(rng.normal(0, 0.25) * np.array([1, -1]), 0))
     busy = rng.uniform(1.0, 2.4)
     counts = np.array([math.exp(-0.8 * (n - 1 - busy) ** 2) for n in range(1, 5)])
     found: list[list[Stroke]] = []
     clouds: list[np.ndarray] = []
     alike = 0.09
     while len(found) < characters:
-        character = _character(rng, pieces, counts / counts.sum())
+        character = _character(rng, pieces, counts / counts.sum(), narrow)
         cloud = np.concatenate([_path(stroke, 17) for stroke in character])
         if all(_nearest(cloud, c).mean() + _nearest(c, cloud).mean() > alike for c in clouds):
             found.append(character)

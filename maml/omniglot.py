@@ -169,6 +169,10 @@ def split_characters(characters: list[Character], split: str, seed: int, lists: 
             character, _, rotation = row.rpartition("/")
             if character not in known or rotation not in ("rot000", "rot090", "rot180", "rot270"):
                 raise UserError(f"{path}: {row} is no character of the raw data, or its rotation is none of rot000, rot090, rot180, rot270")
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        common = {character_of(row) for row in rows[one]} & {character_of(row) for row in rows[other]}
+        if common:
+            raise UserError(f"{lists}: {min(common)} stands in {one}.txt and in {other}.txt, but the parts must not share characters")
     return rows
 
 

@@ -27,13 +27,18 @@ def is_worker() -> bool:
     return LAUNCHED in os.environ
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
     """How many processes: as asked, or, for 0, the largest number up to the GPUs', else cores', that shares `tasks` evenly."""
     if asked:
         if tasks % asked:
             raise UserError(f"task_num is {tasks}, which {asked} workers cannot share evenly; make one a multiple of the other")
         return asked
-    return max(n for n in range(1, (gpus or len(os.sched_getaffinity(0))) + 1) if tasks % n == 0)
+    return max(n for n in range(1, (gpus or cores()) + 1) if tasks % n == 0)
 
 
 def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
@@ -45,10 +50,9 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     endpoints = [f"127.0.0.1:{port + rank}" for rank in range(workers)]
-    cores = len(os.sched_getaffinity(0))
     processes = []
     for rank in range(workers):
-        variables = {**runtime.environment(max(1, cores // workers)), **os.environ, LAUNCHED: str(workers),
+        variables = {**runtime.environment(max(1, cores() // workers)), **os.environ, LAUNCHED: str(workers),
                      "PADDLE_TRAINER_ID": str(rank), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
                      "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_MASTER": endpoints[0]}
         if gpu:

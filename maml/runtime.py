@@ -21,7 +21,7 @@ def environment(threads: int = 1) -> dict[str, str]:
     """
     variables = {"OMP_NUM_THREADS": str(threads), "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
                  "MALLOC_TOP_PAD_": str(1 << 26), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-                 "PYTHONWARNINGS": "ignore:No ccache found:UserWarning", "GLOG_minloglevel": "1"}
+                 "PYTHONWARNINGS": "ignore:No ccache found:UserWarning", "GLOG_minloglevel": "2"}
     cpu = Path("/proc/cpuinfo")
     text = cpu.read_text() if cpu.exists() else ""
     if "AuthenticAMD" in text and "avx2" in text:

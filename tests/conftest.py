@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ for name, value in runtime.environment().items():
 import numpy as np  # noqa: E402
 import paddle  # noqa: E402
 import pytest  # noqa: E402
+
+from maml import glyphs, omniglot  # noqa: E402
 
 
 def numerical_gradient(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
@@ -67,3 +70,37 @@ def check_twice_differentiable(f, *arrays: np.ndarray, tolerance: float = 1e-6) 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory) -> Path:
+    """A small raw corpus in Omniglot's layout: 4 invented alphabets of 10 characters, 3 of them background."""
+    folder = tmp_path_factory.mktemp("raw") / "standin"
+    glyphs.write(folder, alphabets=4, characters=10, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(raw, tmp_path_factory) -> Path:
+    """The corpus as arrays: 24 training, 8 validation and 8 test characters."""
+    folder = tmp_path_factory.mktemp("data")
+    omniglot.save(*omniglot.convert(raw, 28, "random", 0), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Real raw Omniglot: OMNIGLOT's folder, data/omniglot, or a folder `omniglot` in `shared` beside the checkout; skips elsewhere."""
+    places = [Path(os.environ["OMNIGLOT"])] if "OMNIGLOT" in os.environ else []
+    for place in [*places, ROOT / "data" / "omniglot", ROOT.parent / "shared" / "omniglot"]:
+        if place.exists():
+            return place
+    pytest.skip("no real Omniglot: set OMNIGLOT=path, or put it into data/omniglot")
+
+
+def script(*arguments, status: int = 0, cwd: Path = ROOT, **environment) -> subprocess.CompletedProcess:
+    """Run a script of the project, such as script("train.py", "--epochs", 2), and expect this exit status."""
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, env={**os.environ, **environment}, text=True,
+                          capture_output=True, timeout=300)
+    assert done.returncode == status, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done

@@ -1,0 +1,74 @@
+"""Trained learners out of checkpoints, and whether data may be used to measure them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from maml import checkpoint
+from maml.config import Config, make
+from maml.errors import UserError
+from maml.omniglot import Index, character_of
+
+
+class Trained(NamedTuple):
+    """A checkpoint: its file, its contents, and the configuration it was trained with."""
+
+    path: Path
+    state: dict[str, Any]
+    config: Config
+
+
+def read(path: str | Path) -> Trained:
+    """The checkpoint at `path`; a `UserError` where it is none."""
+    state = checkpoint.load(path)
+    missing = [key for key in ("weights", "config", "data", "best") if key not in state]
+    if missing:
+        raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks {', '.join(missing)}")
+    return Trained(Path(path), state, make(state["config"], str(path)))
+
+
+def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None) -> Trained:
+    """The checkpoint in `folder` that was trained for this task (and by this algorithm), the one with the best validation accuracy."""
+    paths = sorted(Path(folder).glob("*.pkl"))
+    matching = [t for t in map(read, paths)
+                if (t.config.n_way, t.config.k_spt) == (n_way, k_spt) and algorithm in (None, t.config.algorithm)]
+    if not matching:
+        raise UserError(f"{folder}: no checkpoint for n_way {n_way} and k_spt {k_spt}" + (f" of {algorithm}" if algorithm else "") +
+                        "; train one, or name any by --checkpoint")
+    return max(matching, key=lambda t: t.state["best"]["accuracy"])
+
+
+def learner(trained: Trained, n_way: int | None = None, inductive: bool = False, **changes: Any):
+    """The learner with the checkpoint's weights, for `n_way` classes where its algorithm serves any number of them.
+
+    `changes` to its configuration, such as glob_update_step_test, do not touch the weights.
+    """
+    from maml import learner as learners
+    from maml import training
+
+    config = dataclasses.replace(trained.config, **changes)
+    if n_way not in (None, config.n_way):
+        raise UserError(f"{trained.path}: was trained for n_way {config.n_way} and has a classifier of as many classes, not {n_way}")
+    made = learners.make(config, trained.state["data"]["image_size"], inductive)
+    training.set_weights(made, trained.state["weights"], trained.path)
+    return made
+
+
+def check_data(trained: Trained, index: Index, part: str) -> str | None:
+    """Whether accuracies on `part` of the data are to be believed: a `UserError` where not, a warning to print where nearly so."""
+    theirs = trained.state["data"]
+    for key in ("source", "image_size", "polarity"):
+        if theirs[key] != getattr(index, key):
+            raise UserError(f"{trained.path}: was trained on data with {key} {theirs[key]!r}, these have {getattr(index, key)!r}; "
+                            "name the right arrays by --data")
+    used = theirs["rows"]["train"] + (theirs["rows"]["val"] if part == "test" else [])
+    seen = {character_of(row) for row in used} & {character_of(row) for row in index.rows[part]}
+    if seen:
+        raise UserError(f"{trained.path}: was trained or chosen on {len(seen)} of these {part} characters, such as {min(seen)}; "
+                        f"make the data with its split: make_data.py --split {theirs['split']} --seed {theirs['seed']}")
+    if theirs["sha256"][part] != index.sha256[part] and (theirs["split"], theirs["seed"]) == (index.split, index.seed):
+        return (f"warning: the {part} images differ in some pixels from those made for {trained.path} "
+                f"(Pillow {theirs['pillow']} there, {index.pillow} here)")
+    return None

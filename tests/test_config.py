@@ -1,0 +1,85 @@
+import argparse
+import dataclasses
+
+import pytest
+from conftest import ROOT, script
+
+from maml import config
+from maml.errors import UserError
+
+
+def parse(*flags):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    config.add_flags(parser)
+    return config.from_flags(parser.parse_args(flags))
+
+
+def test_defaults_are_the_forerunners():
+    c = parse("--n_way", "5", "--k_spt", "1", "--use_gpu")
+    assert (c.k_query, c.task_num, c.glob_update_step, c.glob_update_step_test, c.glob_meta_lr, c.glob_base_lr, c.epochs) == \
+        (15, 32, 5, 5, 0.001, 0.1, 10000)
+    assert c.use_gpu and c.name == "maml_5w1s"
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("k_spt: 3\ntask_num: 4\nglob_base_lr: 1\n")
+    c = parse("--config", str(path), "--task_num", "7")
+    assert (c.k_spt, c.task_num, c.glob_base_lr, c.n_way, c.name) == (3, 7, 1.0, 5, "mine")
+
+
+@pytest.mark.parametrize("text, message", [
+    ("k_shot: 1", "unknown setting 'k_shot'"),
+    ("k_spt: one", "k_spt must be of type int, not 'one'"),
+    ("k_spt: 1.5", "k_spt must be of type int"),
+    ("first_order: 1", "first_order must be of type bool"),
+    ("glob_base_lr: .nan", "glob_base_lr must be"),
+    ("n_way: 1", "n_way must be at least 2"),
+    ("schedule: linear!", "schedule must be one of"),
+    ("k_spt: 10\nk_query: 11", "k_spt . k_query is 21"),
+    ("- 1", "must be lines of"),
+    ("a: [", "is not YAML"),
+])
+def test_errors_name_file_and_key(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"bad.yaml.*{message}"):
+        parse("--config", str(path))
+
+
+def test_every_setting_is_documented_and_has_a_flag():
+    text = script("train.py", "--help").stdout
+    for f in dataclasses.fields(config.Config):
+        assert f.metadata["help"] and f"--{f.name}" in text
+
+
+def test_help_needs_no_paddle():
+    for name in ("make_data.py", "train.py", "evaluate.py"):
+        code = f"import runpy, sys; sys.modules['paddle'] = None; sys.argv = ['{name}', '--help']; runpy.run_path('{name}', run_name='__main__')"
+        assert "example" in script("-c", code).stdout
+
+
+def test_a_bad_setting_ends_with_status_2_and_one_line():
+    done = script("train.py", "--n_way", 1, status=2)
+    assert done.stderr == "error: command line: n_way must be at least 2, not 1\n"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_committed_configurations_state_only_what_differs(path):
+    default = dataclasses.asdict(config.Config())
+    stated = config.read_yaml(path)
+    assert stated and all(default[key] != value for key, value in stated.items())
+
+
+def test_a_new_run_never_takes_the_name_of_another(tmp_path):
+    c = config.Config(name="a", log=str(tmp_path / "log"), checkpoints=str(tmp_path / "checkpoints"))
+    assert config.run_name(c, resume=False) == "a"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "a.pkl").touch()
+    assert config.run_name(c, resume=False) == "a-2"
+    with pytest.raises(UserError, match="nothing to resume"):
+        config.run_name(c, resume=True)
+    (tmp_path / "log" / "a-2").mkdir(parents=True)
+    (tmp_path / "log" / "a-2" / "resume.pkl").touch()
+    assert config.run_name(c, resume=False) == "a-3" and config.run_name(c, resume=True) == "a-2"

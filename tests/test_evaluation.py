@@ -1,0 +1,71 @@
+import numpy as np
+import paddle
+import pytest
+
+from maml import evaluation
+from maml.tasks import TaskSampler
+
+
+class Known:
+    """Right about a query if its first pixel is even in the source image, after step 1; before, never. No network, nothing learnt."""
+
+    class network:
+        @staticmethod
+        def prepare(x):
+            return x
+
+    def adapt(self, support_x, support_y):
+        yield (0, support_x, support_y)
+        yield (1, support_x, support_y)
+
+    def predict(self, adapted, query_x):
+        step, support_x, support_y = adapted
+        class_of = {round(x[0, 0, 1].item() * 255): int(y) for x, y in zip(support_x[0], support_y[0])}
+        scores = np.zeros((1, query_x.shape[1], 5), np.float32)
+        for n, x in enumerate(query_x[0].numpy()):
+            right = class_of[round(float(x[0, 0, 1]) * 255)]
+            even = round(float(x[0, 0, 0]) * 255) % 2 == 0
+            scores[0, n, right if step == 1 and even else (right + 1) % 5] = 1
+        return paddle.to_tensor(scores)
+
+
+def images():
+    """Drawing d of class c: pixels (0, 0) = d, (0, 1) = c; so half of all drawings are even."""
+    x = np.zeros((5, 20, 1, 2, 2), np.uint8)
+    _, d, _ = np.indices(x.shape[:3])
+    x[..., 0, 0] = d
+    x[..., 0, 1] = np.arange(5)[:, None, None]
+    return x
+
+
+def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
+    monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", 1)
+    sampler = TaskSampler(images(), 5, 1, 19, rng)
+    result = evaluation.evaluate(Known(), sampler, 30)
+    assert result.accuracies.shape == (30, 2) and (result.accuracies[:, 0] == 0).all()
+    # 100 drawings, 50 of them even; a task's queries are all but 5 of them, so between 45 and 50 even of 95
+    exact = result.accuracies[:, 1] * 95
+    assert np.allclose(exact, exact.round(), atol=1e-4) and exact.min() >= 45 and exact.max() <= 50
+    assert result.mean == pytest.approx(0.5, abs=0.01) and result.vector[0] == 0
+
+
+def test_interval_is_of_the_mean_over_tasks():
+    accuracies = np.array([[0.0, 0.5], [0.0, 0.7], [0.0, 0.9], [0.0, 0.7]])
+    result = evaluation.Result(accuracies, accuracies)
+    assert result.mean == pytest.approx(0.7)
+    assert result.interval == pytest.approx(1.96 * np.std([0.5, 0.7, 0.9, 0.7], ddof=1) / 2)
+
+
+def test_results_do_not_depend_on_how_many_tasks_go_at_once(monkeypatch, rng):
+    from maml.algorithms.maml import MAML
+    from maml.network import ConvNet
+
+    x = rng.integers(256, size=(8, 20, 1, 12, 12)).astype(np.uint8)
+    learner = MAML(ConvNet(5, rng, image_size=12, filters=4), alpha=0.4, beta=0.1, steps=1, steps_test=2)
+
+    def accuracies(at_once):
+        monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", at_once)
+        return evaluation.evaluate(learner, TaskSampler(x, 5, 1, 3, np.random.default_rng(0)), 7)
+
+    assert (accuracies(1).accuracies == accuracies(7).accuracies).all()
+    assert np.allclose(accuracies(1).losses, accuracies(3).losses, rtol=1e-4)

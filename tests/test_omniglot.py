@@ -1,0 +1,205 @@
+import io
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import script
+from PIL import Image
+
+from maml import omniglot
+from maml.errors import UserError
+
+
+def make(raw, out, *flags, status=0):
+    return script("make_data.py", "--raw", raw, "--out", out, *flags, status=status)
+
+
+def listing(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def zipped(folder, inner):
+    """`folder` as the bytes of a zip in which its files lie below `inner`."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, f"{inner}/{path.relative_to(folder)}")
+    return memory.getvalue()
+
+
+@pytest.fixture(scope="module")
+def layouts(raw, tmp_path_factory):
+    """The same corpus in every layout that users have."""
+    top = tmp_path_factory.mktemp("layouts")
+    for group in ("images_background", "images_evaluation"):
+        shutil.copytree(raw / group, top / "all in one", dirs_exist_ok=True)
+        (top / "zips").mkdir(exist_ok=True)
+        (top / "zips" / f"{group}.zip").write_bytes(zipped(raw / group, group))
+        shutil.copytree(raw / group, top / "unpacked" / "python" / group)
+    with zipfile.ZipFile(top / "folders.zip", "w") as archive:
+        for path in sorted(raw.rglob("*.png")):
+            archive.write(path, f"omniglot/python/{path.relative_to(raw)}")
+    with zipfile.ZipFile(top / "zips.zip", "w") as archive:
+        for path in sorted((top / "zips").iterdir()):
+            archive.write(path, f"omniglot-master/python/{path.name}")
+    return top
+
+
+@pytest.mark.parametrize("layout", ["all in one", "zips", "unpacked", "folders.zip", "zips.zip", "zips/images_background.zip"])
+def test_every_layout_gives_the_same_characters(raw, layouts, layout):
+    found = omniglot.find_characters(layouts / layout)
+    expected = omniglot.find_characters(raw)
+    if layout == "zips/images_background.zip":
+        expected = [c for c in expected if c.background]
+    assert [c.name for c in found] == [c.name for c in expected]
+    assert (omniglot.load(found[3].drawings[7], 28) == omniglot.load(expected[3].drawings[7], 28)).all()
+    if layout != "all in one":  # invented alphabets are background only by the folder they lie in
+        assert [c.background for c in found] == [c.background for c in expected]
+
+
+def test_make_data_writes_arrays_and_index_and_prints_the_counts(raw, tmp_path):
+    out = make(raw, tmp_path).stdout
+    assert "40 character folders, 24 / 8 / 8" in out and "(24, 20, 1, 28, 28)" in out and out.count("(8, 20, 1, 28, 28)") == 2
+    assert "NOT Omniglot" in out
+    arrays, index = omniglot.read(tmp_path)
+    assert arrays["train"].dtype == np.uint8 and index.source == "stand-in" and index.image_size == 28
+    character = next(c for c in omniglot.find_characters(raw) if c.name == index.rows["val"][2])
+    assert (arrays["val"][2, 5, 0] == omniglot.load(character.drawings[5], 28)).all()
+    assert arrays["train"][:, :, :, 0, 0].mean() < 25 and arrays["train"].max() > 200  # paper is 0, ink is high
+
+
+def test_the_same_inputs_give_the_same_bytes(raw, layouts, tmp_path):
+    make(raw, tmp_path / "a")
+    make(raw, tmp_path / "b")
+    assert listing(tmp_path / "a") == listing(tmp_path / "b")
+    make(raw, tmp_path / "c", "--seed", 1)
+    assert listing(tmp_path / "a") != listing(tmp_path / "c")
+
+
+@pytest.mark.parametrize("split", ["random", "background", "vinyals"])
+def test_splits_are_disjoint_by_character(raw, tmp_path, split):
+    characters = omniglot.find_characters(raw)
+    names = [c.name for c in characters]
+    for part, low, high in (("train", 0, 20), ("val", 20, 30), ("test", 30, 40)):
+        rows = [f"{name}/rot{turn:03}" for name in names[low:high] for turn in (0, 90, 180, 270)]
+        (tmp_path / f"{part}.txt").write_text("\n".join(rows) + "\n")
+    for seed in range(5):
+        rows = omniglot.split_characters(characters, split, seed, tmp_path)
+        parts = [{omniglot.character_of(row) for row in rows[part]} for part in omniglot.PARTS]
+        assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+        assert set.union(*parts) == set(names)
+    if split == "background":
+        assert parts[2] == {c.name for c in characters if not c.background}
+
+
+def test_vinyals_lists_that_share_a_character_are_refused(raw, tmp_path):
+    a, b = [c.name for c in omniglot.find_characters(raw)[:2]]
+    for part, rows in (("train", f"{a}/rot000"), ("val", f"{b}/rot000"), ("test", f"{a}/rot090")):
+        (tmp_path / f"{part}.txt").write_text(rows)
+    with pytest.raises(UserError, match=f"{a} stands in train.txt and in test.txt"):
+        omniglot.split_characters(omniglot.find_characters(raw), "vinyals", 0, tmp_path)
+
+
+def test_vinyals_rows_are_rotations(raw, tmp_path):
+    name = omniglot.find_characters(raw)[0].name
+    for i, part in enumerate(omniglot.PARTS):
+        other = omniglot.find_characters(raw)[i].name
+        (tmp_path / f"{part}.txt").write_text(f"{other}/rot000\n{other}/rot090\n{other}/rot270\n")
+    arrays, index = omniglot.convert(raw, 28, "vinyals", 0, tmp_path)
+    assert index.rows["train"] == [f"{name}/rot000", f"{name}/rot090", f"{name}/rot270"]
+    assert (arrays["train"][1, 4, 0] == np.rot90(arrays["train"][0, 4, 0])).all()
+    assert (arrays["train"][2, 4, 0] == np.rot90(arrays["train"][0, 4, 0], 3)).all()
+
+
+def test_image_size_105_is_the_raw_image(raw, tmp_path):
+    make(raw, tmp_path, "--image-size", 105)
+    arrays, index = omniglot.read(tmp_path)
+    path = next((raw / "images_background").rglob("*.png"))
+    row = index.rows["train"].index(name) if (name := "/".join(path.parts[-3:-1])) in index.rows["train"] else None
+    if row is not None:
+        drawings = sorted(p.name for p in path.parent.iterdir())
+        assert (arrays["train"][row, drawings.index(path.name), 0] == 255 - np.asarray(Image.open(path).convert("L"))).all()
+    assert set(np.unique(arrays["train"])) == {0, 255}
+
+
+def broken(raw, tmp_path, change):
+    folder = tmp_path / "broken"
+    shutil.copytree(raw, folder)
+    path = sorted(folder.rglob("*.png"))[137]
+    change(path)
+    return folder, path
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda p: p.unlink(), "has 19 drawings instead of 20"),
+    (lambda p: shutil.copy(p, p.with_name("9999_21.png")), "has 21 drawings instead of 20"),
+    (lambda p: p.write_bytes(b""), "not a readable image"),
+    (lambda p: p.write_bytes(p.read_bytes()[:100]), "not a readable image"),
+    (lambda p: Image.new("1", (28, 28)).save(p), "28 x 28 pixels instead of 105 x 105"),
+])
+def test_bad_drawings_are_named_and_nothing_is_written(raw, tmp_path, change, message):
+    folder, path = broken(raw, tmp_path, change)
+    done = make(folder, tmp_path / "out", status=2)
+    assert message in done.stderr and path.parent.name in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists() or not listing(tmp_path / "out")
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    assert "nowhere: no such folder" in make("nowhere", tmp_path, status=2).stderr
+    assert "no images like" in make(tmp_path, tmp_path / "out", status=2).stderr
+    (tmp_path / "not.zip").write_bytes(b"PK no")
+    assert "not a readable zip" in make(tmp_path / "not.zip", tmp_path / "out", status=2).stderr
+
+
+def test_no_space_leaves_what_was_there(raw, tmp_path, monkeypatch):
+    arrays, index = omniglot.convert(raw, 28, "random", 0)
+    omniglot.save(arrays, index, tmp_path)
+    before = listing(tmp_path)
+    calls = []
+
+    def full(file, array):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device", file.name)
+        file.write(b"half")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match="no space left"):
+        omniglot.save(arrays, index, tmp_path)
+    assert listing(tmp_path) == before
+
+
+def test_read_refuses_what_the_index_does_not_describe(data, tmp_path):
+    shutil.copytree(data, tmp_path, dirs_exist_ok=True)
+    array = np.load(tmp_path / "omniglot_val.npy")
+    for bad, message in ((array[:-1], "not uint8"), (array.astype("float32"), "not uint8"), (255 - array, "not the array that")):
+        np.save(tmp_path / "omniglot_val.npy", bad)
+        with pytest.raises(UserError, match=f"omniglot_val.npy.*{message}"):
+            omniglot.read(tmp_path)
+    np.save(tmp_path / "omniglot_val.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
+        omniglot.read(tmp_path)
+    (tmp_path / omniglot.INDEX).write_text("{")
+    with pytest.raises(UserError, match="not an index"):
+        omniglot.read(tmp_path)
+
+
+def test_the_forerunners_cell(data, monkeypatch):
+    monkeypatch.chdir(data)
+    x_train = np.load("omniglot_train.npy")
+    assert x_train[0, 0, 0].shape == (28, 28)
+
+
+def test_real_omniglot(real, tmp_path):
+    out = make(real, tmp_path).stdout
+    assert "1623 character folders, 973 / 325 / 325" in out and "(973, 20, 1, 28, 28)" in out
+    index = json.loads((tmp_path / omniglot.INDEX).read_text())
+    assert index["source"] == "omniglot" and "NOT" not in out
+    characters = omniglot.find_characters(real)
+    assert len({c.name.split("/")[0] for c in characters if c.background}) == 30 and sum(c.background for c in characters) == 964
+    lists = real / "splits" / "vinyals"
+    if lists.exists():
+        rows = omniglot.split_characters(characters, "vinyals", 0, lists)
+        assert [len(rows[part]) for part in omniglot.PARTS] == [4112, 688, 1692]

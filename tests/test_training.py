@@ -1,0 +1,212 @@
+"""The scripts as users run them, on a small corpus: training, interruption, resuming, several processes, evaluation."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, script
+
+from maml import checkpoint
+
+TINY = ["--task_num", 2, "--k_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 2, "--val_tasks", 5, "--val_every", 4,
+        "--print_every", 4, "--save_every", 3, "--epochs", 8, "--workers", 1]
+
+
+def folders(data, out):
+    return ["--data", data, "--log", out / "log", "--checkpoints", out / "checkpoints"]
+
+
+def train(data, out, *flags, status=0):
+    return script("train.py", *folders(data, out), *TINY, *flags, status=status)
+
+
+def resume_file(out, name="maml_5w1s"):
+    return out / "log" / name / "resume.pkl"
+
+
+def same(a, b):
+    """Whether two states are equal to the bit, but for times and places."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k not in ("seconds", "log", "checkpoints", "workers"))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """An uninterrupted run: its folder and what it printed."""
+    out = tmp_path_factory.mktemp("run")
+    return out, train(data, out).stdout
+
+
+def test_training_prints_accuracies_and_keeps_the_best(run):
+    out, text = run
+    assert "epoch: 4\n[" in text and text.count("validation: [") == 2
+    assert text.splitlines()[-1].startswith("best validation accuracy: ")
+    best = checkpoint.load(out / "checkpoints" / "maml_5w1s.pkl")
+    assert [len(h["accuracies"]) for h in best["history"]] == [3] * len(best["history"])
+    assert best["best"]["accuracy"] == max(h["accuracies"][-1] for h in best["history"])
+    assert best["data"]["source"] == "stand-in" and len(best["data"]["rows"]["train"]) == 24 and "test" not in best["data"]["rows"]
+
+
+def test_visualdl_gets_curves_picture_and_hyperparameters(run):
+    from visualdl import LogReader
+
+    out, _ = run
+    (log,) = (out / "log" / "maml_5w1s").glob("vdlrecords*")
+    tags = LogReader(file_path=str(log)).get_tags()
+    assert {"train/accuracy after step 0", "validation/accuracy after step 2", "best validation accuracy"} <= set(tags["scalar"])
+    assert "episode" in tags["image"] and tags["hyper_parameters"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, run, tmp_path):
+    train(data, tmp_path, "--name", "again")
+    train(data, tmp_path, "--name", "other", "--seed", 1)
+    first, again, other = (checkpoint.load(resume_file(*where)) for where in ((run[0],), (tmp_path, "again"), (tmp_path, "other")))
+    assert same(first["weights"], again["weights"]) and same(first["tasks"], again["tasks"])
+    assert not same(first["weights"], other["weights"])
+
+
+def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
+    command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--save_every", 1])]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (resume_file(tmp_path).exists() and checkpoint.load(resume_file(tmp_path))["epoch"] >= 2):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.load(resume_file(tmp_path))["epoch"] < 8
+    train(data, tmp_path, "--save_every", 1, "--resume")
+    a, b = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
+    assert a["epoch"] == b["epoch"] == 8
+    assert all(same(a[key], b[key]) for key in ("weights", "optimizer", "tasks", "best", "history"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
+    command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert "epoch: 4" in process.stdout.readline()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "saved" in out and "--resume" in out
+    assert 4 <= checkpoint.load(resume_file(tmp_path))["epoch"] < 10000
+
+
+def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
+    text = train(data, tmp_path, "--workers", 2).stdout
+    assert text.count("epoch: 4") == 1
+    one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
+    assert same(one["tasks"], two["tasks"])
+    for a, b in zip(one["optimizer"].values(), two["optimizer"].values()):
+        assert np.allclose(a, b, rtol=0.02, atol=1e-3 * np.abs(a).max())
+    for a, b in zip(one["weights"], two["weights"]):
+        assert np.abs(a - b).max() < 2e-3  # Adam's early steps amplify the rounding of tiny gradients; a wrong share would move 8e-3
+
+
+def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
+    train(data, tmp_path, "--workers", 2, "--epochs", 8)
+    first = checkpoint.load(resume_file(tmp_path))
+    state = {**first, "config": {**first["config"], "epochs": 10}}
+    checkpoint.save({k: v for k, v in state.items() if k != "format"}, resume_file(tmp_path))
+    train(data, tmp_path, "--workers", 1, "--epochs", 10, "--resume")
+    assert checkpoint.load(resume_file(tmp_path))["epoch"] == 10
+
+
+def test_a_worker_that_dies_ends_the_run(data, tmp_path):
+    command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert "epoch: 4" in process.stdout.readline()
+    workers = children(process.pid)
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0 and not any(os.path.exists(f"/proc/{w}") for w in workers)
+    assert checkpoint.load(resume_file(tmp_path))["epoch"] >= 3
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return sorted(map(int, file.read().split()))
+
+
+def test_divergence_stops_with_advice_and_the_last_good_state(data, tmp_path):
+    done = train(data, tmp_path, "--glob_base_lr", 1e30, "--glob_meta_lr", 1e30, "--save_every", 1, status=2)
+    assert "lower glob_base_lr or glob_meta_lr" in done.stderr and "Traceback" not in done.stderr
+    if resume_file(tmp_path).exists():
+        assert all(np.isfinite(w).all() for w in checkpoint.load(resume_file(tmp_path))["weights"])
+
+
+def test_resume_refuses_another_configuration(data, run):
+    done = train(data, run[0], "--resume", "--seed", 7, status=2)
+    assert "was started with seed 0, not 7" in done.stderr
+
+
+def test_bad_input_ends_before_anything_runs(data, tmp_path):
+    assert "n_way is 97, but there are only 96 classes" in train(data, tmp_path, "--n_way", 97, status=2).stderr
+    assert "run make_data.py first" in script("train.py", "--data", tmp_path, status=2).stderr
+    assert "cannot share evenly" in train(data, tmp_path, "--workers", 3, status=2).stderr
+
+
+def evaluate(data, run, *flags, status=0):
+    return script("evaluate.py", "--data", data, "--checkpoints", run / "checkpoints", "--tasks", 9, "--workers", 1, *flags, status=status)
+
+
+def test_evaluation_finds_the_checkpoint_and_says_everything(data, run):
+    text = evaluate(data, run[0]).stdout
+    for part in ("maml_5w1s.pkl", "5-way 1-shot", "9 tasks with seed 0", "test characters", "random split", "transductive", "+-",
+                 "NOT Omniglot"):
+        assert part in text
+    report = json.loads(evaluate(data, run[0], "--json").stdout)
+    assert len(report["accuracies"]) == 3 and report["accuracy"] == report["accuracies"][-1] and report["data"] == "stand-in"
+
+
+def test_evaluation_is_the_same_for_one_and_two_processes(data, run):
+    one, two = (json.loads(evaluate(data, run[0], "--json", "--workers", n).stdout) for n in (1, 2))
+    assert one == two
+
+
+def test_evaluation_modes_and_steps(data, run):
+    both = [json.loads(evaluate(data, run[0], "--json", "--bn", bn).stdout) for bn in ("transductive", "inductive")]
+    assert [r["bn"] for r in both] == ["transductive", "inductive"] and both[0]["accuracies"] != both[1]["accuracies"]
+    assert len(json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)["accuracies"]) == 5
+
+
+def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_path):
+    assert "no checkpoint for n_way 20 and k_spt 5" in evaluate(data, run[0], "--n_way", 20, "--k_spt", 5, status=2).stderr
+    file = run[0] / "checkpoints" / "maml_5w1s.pkl"
+    assert "was trained for n_way 5" in evaluate(data, run[0], "--checkpoint", file, "--n_way", 6, status=2).stderr
+    script("make_data.py", "--raw", raw, "--out", tmp_path / "seed", "--seed", 1)
+    assert "was trained or chosen on" in evaluate(tmp_path / "seed", run[0], status=2).stderr
+    script("make_data.py", "--raw", raw, "--out", tmp_path / "size", "--image-size", 20)
+    assert "image_size 28, these have 20" in evaluate(tmp_path / "size", run[0], status=2).stderr
+    state = checkpoint.load(file)
+    state["data"]["source"] = "omniglot"
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(state))
+    assert "source 'omniglot', these have 'stand-in'" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl", status=2).stderr
+    state["data"]["source"], state["data"]["sha256"]["test"] = "stand-in", "other"
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(state))
+    assert "differ in some pixels" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl").stderr
+    state["weights"][0] = state["weights"][0] * np.float32("nan")
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(state))
+    assert "not finite" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl", status=2).stderr
+
+
+def test_use_gpu_without_one_warns_and_goes_on(data, tmp_path):
+    import paddle
+
+    if paddle.device.is_compiled_with_cuda():
+        pytest.skip("this is the GPU build")
+    done = train(data, tmp_path, "--use_gpu", "--epochs", 1)
+    assert done.stdout.count("warning: no GPU") == 1
+
+
