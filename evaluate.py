@@ -66,7 +66,7 @@ def work(arguments: argparse.Namespace) -> int:
         print(warning, file=sys.stderr)
     changes = {key: getattr(arguments, key) for key in ("k_spt", "k_query", "glob_update_step_test") if getattr(arguments, key) is not None}
     learner = trained.learner(model, arguments.n_way, arguments.bn == "inductive", **changes)
-    way, shot, query = arguments.n_way or model.config.n_way, arguments.k_spt or model.config.k_spt, arguments.k_query or model.config.k_query
+    way, shot, query = (getattr(arguments, key) or getattr(model.config, key) for key in ("n_way", "k_spt", "k_query"))
     sampler = TaskSampler(arrays[arguments.part], way, shot, query, np.random.default_rng([arguments.seed, 4]))
     result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
                                  lambda items: tqdm(items, "evaluating", disable=None if processes.first else True))

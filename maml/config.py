@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from maml.errors import UserError
 
@@ -34,7 +35,8 @@ class Config:
     train_query: int = option(0, "tasks", "k_query in training; 0: the same", low=0, high=19)
     task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1)
     rotations: bool = option(True, "tasks", "turn training characters by 90, 180 and 270 degrees into classes of their own")
-    distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn instead of it; 0 is off", low=0, high=50)
+    distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn in its place; 0: none",
+                             low=0, high=50)
 
     glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1)
     glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0)
@@ -155,6 +157,6 @@ def run_name(config: Config, resume: bool) -> str:
     if resume:
         found = [name for name in names if taken(name)]
         if not found:
-            raise UserError(f"{Path(config.log, config.name, 'resume.pkl')}: not found, so there is nothing to resume; start without --resume")
+            raise UserError(f"{Path(config.log, config.name, 'resume.pkl')}: not found, so nothing can be resumed; start without --resume")
         return found[-1]
     return next(name for name in names if not taken(name))

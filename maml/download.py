@@ -9,8 +9,8 @@ import queue
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from maml.errors import UserError
 

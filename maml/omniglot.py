@@ -8,10 +8,11 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Callable, Iterator, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -124,7 +125,8 @@ def load(drawing: tuple[str, Callable[[], bytes]], size: int) -> np.ndarray:
     try:
         image = Image.open(io.BytesIO(read()))
         if image.size != (RAW_SIZE, RAW_SIZE):
-            raise UserError(f"{name}: is {image.size[0]} x {image.size[1]} pixels instead of {RAW_SIZE} x {RAW_SIZE}; unpack the data again")
+            width, height = image.size
+            raise UserError(f"{name}: is {width} x {height} pixels instead of {RAW_SIZE} x {RAW_SIZE}; unpack the data again")
         image = image.convert("L")
     except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         raise UserError(f"{name}: is not a readable image ({error}); unpack the data again") from None
@@ -248,7 +250,8 @@ def read(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
             raise UserError(f"{path}: cannot be read ({error}); make_data.py writes it") from None
         expected = (len(index.rows[part]), DRAWINGS, 1, index.image_size, index.image_size)
         if arrays[part].shape != expected or arrays[part].dtype != np.uint8:
-            raise UserError(f"{path}: is {arrays[part].dtype} {arrays[part].shape}, not uint8 {expected} as {INDEX} says; run make_data.py again")
+            raise UserError(f"{path}: is {arrays[part].dtype} {arrays[part].shape}, not uint8 {expected} as {INDEX} says; "
+                            "run make_data.py again")
         if hashlib.sha256(arrays[part].tobytes()).hexdigest() != index.sha256[part]:
             raise UserError(f"{path}: is not the array that {INDEX} describes; run make_data.py again")
     return arrays, index

@@ -56,7 +56,8 @@ def test_every_setting_is_documented_and_has_a_flag():
 
 def test_help_needs_no_paddle():
     for name in ("make_data.py", "train.py", "evaluate.py"):
-        code = f"import runpy, sys; sys.modules['paddle'] = None; sys.argv = ['{name}', '--help']; runpy.run_path('{name}', run_name='__main__')"
+        code = (f"import runpy, sys; sys.modules['paddle'] = None; sys.argv = ['{name}', '--help']; "
+                f"runpy.run_path('{name}', run_name='__main__')")
         assert "example" in script("-c", code).stdout
 
 
@@ -78,7 +79,7 @@ def test_a_new_run_never_takes_the_name_of_another(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "a.pkl").touch()
     assert config.run_name(c, resume=False) == "a-2"
-    with pytest.raises(UserError, match="nothing to resume"):
+    with pytest.raises(UserError, match="nothing can be resumed"):
         config.run_name(c, resume=True)
     (tmp_path / "log" / "a-2").mkdir(parents=True)
     (tmp_path / "log" / "a-2" / "resume.pkl").touch()

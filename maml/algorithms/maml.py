@@ -15,7 +15,8 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import paddle
 from paddle import Tensor

@@ -1,0 +1,54 @@
+# make demo    set up, get the data, train MAML for a few minutes, evaluate it
+# make test    set up, run all tests
+# make help    these and the other targets
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# The two builds of PaddlePaddle own the same folder, so one of them is chosen here.
+REQUIREMENTS ?= $(if $(shell nvidia-smi -L 2>/dev/null),requirements.txt,requirements-cpu.txt)
+OLD_VENV ?= .venv-paddle-2.6
+DEMO = log/demo
+
+.PHONY: help demo test test-2.6 lint setup clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/ready  ## make the virtual environment
+
+$(VENV)/ready: $(REQUIREMENTS) requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/ready  ## data, a short 5-way 1-shot MAML, its accuracy
+	$(BIN)/python -m maml.demo_data --out data/demo
+	rm -rf $(DEMO)
+	$(BIN)/python train.py --config configs/demo.yaml --data data/demo --checkpoints $(DEMO)
+	$(BIN)/python evaluate.py --checkpoint $(DEMO)/demo.pkl --data data/demo
+	@echo "Logs: $(DEMO). To look at the curves: $(BIN)/visualdl --logdir log --port 8040, then open http://127.0.0.1:8040"
+
+test: $(VENV)/ready  ## all tests, and those of the second derivatives on PaddlePaddle 2.6.2 as well
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n auto
+	$(MAKE) --no-print-directory test-2.6
+
+# What `pip install paddlepaddle-gpu` resolves to is 2.6.2, so its CPU build stands in for it here.
+$(OLD_VENV)/ready: requirements-cpu.txt requirements-dev.txt
+	$(PYTHON) -m venv $(OLD_VENV)
+	$(OLD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 'numpy<2' pillow visualdl pyyaml tqdm matplotlib \
+		setuptools -r requirements-dev.txt
+	touch $@
+
+test-2.6:  ## the tests that prove PaddlePaddle 2.6.2
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
+		$(MAKE) --no-print-directory $(OLD_VENV)/ready && $(OLD_VENV)/bin/python -m pytest -n auto -m both_paddles; \
+	else echo "skipped: there is no PaddlePaddle 2.6.2 for Python 3.13 or newer"; fi
+
+lint: $(VENV)/ready  ## ruff
+	$(BIN)/ruff check .
+
+clean:  ## remove environments and everything that was made
+	rm -rf $(VENV) $(OLD_VENV) log data/demo data/stand-in .pytest_cache

@@ -1,0 +1,37 @@
+"""Operations that can be differentiated any number of times, and vector algebra over parameter lists.
+
+PaddlePaddle's own convolution, batch normalisation, max-pooling and cross-entropy either raise in the second
+differentiation or are slow in it (batch normalisation a thousand times slower than forwards). The ones here are
+made of matrix products, gathers and element-wise operations, and they treat a whole batch of tasks at once.
+
+Layout: activations are `[T, P * N, C]`, a matrix of C-channel rows for each of T tasks; row `p * N + n` is position p
+of image n. Channels lie next to each other in memory, so patches are gathered row by row (a copy of 256 bytes each for 64
+channels), and a convolution is a single matrix product for every task.
+Weights are `[T, 9 * C_in, C_out]`, row `tap * C_in + c`; per-channel vectors are `[T, 1, C]`.
+
+Sums over rows and their opposite, repeating a vector over rows, are products with a vector of ones: on a CPU, Paddle's
+reduction and broadcasting over a middle axis take 10 to 40 times as long.
+"""
+
+from maml.functional.algebra import (
+    clip_by_task,
+    descend,
+    for_each_task,
+    in_parts,
+    leaves,
+    mean_over_tasks,
+    norm,
+)
+from maml.functional.convolution import Patches, convolve, patches
+from maml.functional.first_layer import InputPatches, input_block, input_patches, input_statistics
+from maml.functional.losses import accuracy, cross_entropy, log_softmax
+from maml.functional.normalization import EPSILON, Statistics, batch_norm, normalize, row_statistics
+from maml.functional.pooling import max_pool
+from maml.functional.rows import append_zero_row, mean_rows, repeat_rows, sum_rows
+
+__all__ = [
+    "EPSILON", "InputPatches", "Patches", "Statistics", "accuracy", "append_zero_row", "batch_norm", "clip_by_task", "convolve",
+    "cross_entropy", "descend", "for_each_task", "in_parts", "input_block", "input_patches", "input_statistics", "leaves",
+    "log_softmax", "max_pool", "mean_over_tasks", "mean_rows", "norm", "normalize", "patches", "repeat_rows", "row_statistics",
+    "sum_rows",
+]

@@ -1,0 +1,152 @@
+"""3x3 convolution with one pixel of padding, as a gather and one matrix product for every task, differentiable any number of times."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+from paddle import Tensor
+from paddle.autograd import PyLayer
+
+from maml.functional.rows import append_zero_row, apply
+
+
+class Patches(NamedTuple):
+    """Where a 3x3 convolution reads and, for its transpose, writes. Made by `patches`."""
+
+    gather: Tensor
+    """[P_out * N * 9] int32, the row of the input for each (output row, tap)"""
+    scatter: list[tuple[Tensor, Tensor]]
+    """One (taps, rows) for each class of input positions that are reached by the same taps: taps [K] and, for each input
+    row of the class, the K output rows that it contributed to, [P_class * N * K]; the classes in order of `restore`"""
+    restore: Tensor | None
+    """[P_in * N] int32, brings the rows of the concatenated classes back into order; None where they are in order"""
+    rows_in: int
+    rows_out: int
+
+
+def _pooling_order(height: int, width: int) -> np.ndarray:
+    """Positions such that `max_pool` finds the upper left corners of all 2x2 windows first, then the upper right, lower left and lower
+    right ones in the same order, then positions in no window."""
+    position = np.arange(height * width).reshape(height, width)
+    windows = position[:height // 2 * 2, :width // 2 * 2]
+    corners = np.concatenate([windows[i::2, j::2].ravel() for i in (0, 1) for j in (0, 1)])
+    return np.concatenate([corners, np.setdiff1d(position, corners)])
+
+
+@lru_cache(maxsize=64)
+def patches(height: int, width: int, stride: int, images: int, pooled: bool = False) -> Patches:
+    """Index tables for `images` images of `height` x `width`; the output is ceil(height / stride) x ceil(width / stride).
+
+    With `pooled`, the output's positions stand in the order that `max_pool` takes, else row by row.
+
+    An input position (i, j) was read through tap (a, b) by output ((i + 1 - a) / stride, (j + 1 - b) / stride) where
+    these are whole numbers, so positions with the same remainders modulo the stride are reached by the same taps. Each class
+    is therefore a dense gather and a matrix product of its own, and nothing needs a scatter-add.
+    """
+    high, wide = -(-height // stride), -(-width // stride)
+    zero_in, zero_out = height * width * images, high * wide * images
+    out = _pooling_order(high, wide) if pooled else np.arange(high * wide)
+    place = np.argsort(out)  # of each output position among the output's rows
+    n = np.arange(images)
+
+    def rows(i, j, h, w, place, zero):  # positions [...] -> rows [..., N]
+        inside = (0 <= i) & (i < h) & (0 <= j) & (j < w)
+        return np.where(inside[..., None], place[np.where(inside, i * w + j, 0)][..., None] * images + n, zero)
+
+    taps, position = np.arange(9), np.arange(height * width)
+    i, j = out[:, None] // wide * stride + taps // 3 - 1, out[:, None] % wide * stride + taps % 3 - 1  # [P_out, 9]
+    gather = rows(i, j, height, width, position, zero_in).transpose(0, 2, 1)  # [P_out, N, 9]
+
+    scatter, order = [], []
+    for a, b in np.ndindex(stride, stride):
+        members = position[(position // width % stride == a) & (position % width % stride == b)]
+        if len(members) == 0:
+            continue
+        reached = np.array([t for t in taps if (a + 1 - t // 3) % stride == 0 and (b + 1 - t % 3) % stride == 0])
+        i = (members[:, None] // width + 1 - reached // 3) // stride
+        j = (members[:, None] % width + 1 - reached % 3) // stride
+        table = rows(i, j, high, wide, place, zero_out).transpose(0, 2, 1)  # [P_class, N, K]
+        scatter.append((paddle.to_tensor(reached.astype("int32")), paddle.to_tensor(table.ravel().astype("int32"))))
+        order.append((members[:, None] * images + n).ravel())
+    restore = None if len(scatter) == 1 else paddle.to_tensor(np.argsort(np.concatenate(order)).astype("int32"))
+    return Patches(paddle.to_tensor(gather.ravel().astype("int32")), scatter, restore, zero_in, zero_out)
+
+
+class _View:
+    """An activation, and what the products below gather from it: at most once, though several of them need it."""
+
+    def __init__(self, x: Tensor, at: Patches):
+        self.x, self.at = x.detach(), at
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """An input [T, P_in * N, C] as patches [T, P_out * N, 9 * C]; a last row of zeros may already be there."""
+        x = self.x if self.x.shape[1] > self.at.rows_in else append_zero_row(self.x)
+        return paddle.gather(x, self.at.gather, axis=1).reshape([x.shape[0], self.at.rows_out, 9 * x.shape[2]])
+
+    @cached_property
+    def classes(self) -> list[Tensor]:
+        """An output [T, P_out * N, C] by classes of the input positions that it came from, [T, P_class * N, K * C] each."""
+        x = append_zero_row(self.x)
+        return [paddle.gather(x, table, axis=1).reshape([x.shape[0], -1, len(taps) * x.shape[2]]) for taps, table in self.at.scatter]
+
+
+# For x, w and a cotangent g the convolution is the trilinear form <g, x * w>. Fixing two of its arguments gives the
+# convolution, its transpose and the gradient of its weights, and each of the three is differentiated by the other two.
+
+
+class _Convolve(PyLayer):
+    @staticmethod
+    def forward(ctx, needs, x, w, x_view):
+        ctx.needs, ctx.x_view = needs, x_view
+        ctx.save_for_backward(x, w)
+        return paddle.matmul(x_view.columns, w)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensor()
+        g_view = _View(g, ctx.x_view.at)
+        return (apply(_ConvolveTransposed, g, w, g_view=g_view, rows=x.shape[1]) if ctx.needs[0] else None,
+                apply(_ConvolveWeights, x, g, x_view=ctx.x_view, g_view=g_view) if ctx.needs[1] else None)
+
+
+class _ConvolveTransposed(PyLayer):
+    @staticmethod
+    def forward(ctx, needs, g, w, g_view, rows):
+        ctx.needs, ctx.g_view = needs, g_view
+        ctx.save_for_backward(g, w)
+        at, filters, channels = g_view.at, g.shape[2], w.shape[1] // 9
+        w = w.reshape([w.shape[0], 9, channels, filters]).transpose([0, 1, 3, 2]).contiguous()  # [T, 9, C_out, C_in]
+        x = [paddle.matmul(gathered, paddle.gather(w, taps, axis=1).reshape([w.shape[0], -1, channels]))
+             for gathered, (taps, _) in zip(g_view.classes, at.scatter)]
+        x = x[0] if at.restore is None else paddle.gather(paddle.concat(x, axis=1), at.restore, axis=1)
+        return x if rows == at.rows_in else append_zero_row(x)
+
+    @staticmethod
+    def backward(ctx, x):
+        g, w = ctx.saved_tensor()
+        x_view = _View(x, ctx.g_view.at)
+        return (apply(_Convolve, x, w, x_view=x_view) if ctx.needs[0] else None,
+                apply(_ConvolveWeights, x, g, x_view=x_view, g_view=ctx.g_view) if ctx.needs[1] else None)
+
+
+class _ConvolveWeights(PyLayer):
+    @staticmethod
+    def forward(ctx, needs, x, g, x_view, g_view):
+        ctx.needs, ctx.x_view, ctx.g_view = needs, x_view, g_view
+        ctx.save_for_backward(x, g)
+        return paddle.matmul(x_view.columns, g, transpose_x=True)
+
+    @staticmethod
+    def backward(ctx, w):
+        x, g = ctx.saved_tensor()
+        return (apply(_ConvolveTransposed, g, w, g_view=ctx.g_view, rows=x.shape[1]) if ctx.needs[0] else None,
+                apply(_Convolve, x, w, x_view=ctx.x_view) if ctx.needs[1] else None)
+
+
+def convolve(x: Tensor, w: Tensor, at: Patches) -> Tensor:
+    """3x3 convolution with padding 1 and without a bias: x [T, P_in * N, C_in], w [T, 9 * C_in, C_out] -> [T, P_out * N, C_out]."""
+    return apply(_Convolve, x, w, x_view=_View(x, at))

@@ -1,0 +1,89 @@
+"""Batch normalisation (Ioffe & Szegedy 2015) of rows [T, M, C], twice differentiable by closed forms."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import paddle
+from paddle import Tensor
+from paddle.autograd import PyLayer
+
+from maml.functional.rows import apply, mean_rows, repeat_rows
+
+EPSILON = 1e-5
+
+
+def _project(g: Tensor, normal: Tensor) -> Tensor:
+    """P g = g - mean(g) - x_hat mean(g x_hat), by column."""
+    rows = g.shape[1]
+    return g - repeat_rows(mean_rows(g), rows) - normal * repeat_rows(mean_rows(g * normal), rows)
+
+
+class _Normalize(PyLayer):
+    """x_hat = r (x - mean(x)), r = (var(x) + eps)^-1/2.
+
+    First derivative: dx = r P g. Second, for a cotangent a of dx, with m(u) = mean(u x_hat):
+        dg = r P a
+        dx = -r^2 (P(a m(g) + g m(a)) + x_hat mean(a P g))
+    since dr = -r^2 mean(x_hat dx) and d x_hat = r P dx.
+    """
+
+    @staticmethod
+    def forward(ctx, needs, x):
+        rows = x.shape[1]
+        centred = x - repeat_rows(mean_rows(x), rows)
+        r = paddle.rsqrt(mean_rows(centred * centred) + EPSILON)
+        normal = centred * repeat_rows(r, rows)
+        ctx.save_for_backward(x)
+        ctx.normal, ctx.r = normal.detach(), r  # the output itself would hold its own graph alive, a leak
+        return normal
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensor()
+        return apply(_NormalizeGradient, g, x, normal=ctx.normal, r=ctx.r)
+
+
+class _NormalizeGradient(PyLayer):
+    @staticmethod
+    def forward(ctx, needs, g, x, normal, r):
+        ctx.needs = needs
+        ctx.g, ctx.normal, ctx.r = g.detach(), normal, r
+        return repeat_rows(r, g.shape[1]) * _project(g, normal)
+
+    @staticmethod
+    def backward(ctx, a):
+        g, normal, r, rows = ctx.g, ctx.normal, ctx.r, ctx.g.shape[1]
+        r_rows = repeat_rows(r, rows)
+        projected = _project(a, normal)
+        mixed = a * repeat_rows(mean_rows(g * normal), rows) + g * repeat_rows(mean_rows(a * normal), rows)
+        curved = _project(mixed, normal) + normal * repeat_rows(mean_rows(projected * g), rows)
+        return (r_rows * projected if ctx.needs[0] else None, -r_rows * r_rows * curved if ctx.needs[1] else None)
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Rows of x [T, M, C] to mean 0 and variance 1 by column (Ioffe & Szegedy 2015, Algorithm 1, without scale and shift)."""
+    return apply(_Normalize, x)
+
+
+class Statistics(NamedTuple):
+    """What batch normalisation needs to know of a batch; mean and (biased) variance, each [T, 1, C]."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None) -> Tensor:
+    """Batch normalisation of rows x [T, M, C] with their own statistics, or with `given` ones."""
+    rows = x.shape[1]
+    if given is None:
+        return normalize(x) * repeat_rows(gamma, rows) + repeat_rows(beta, rows)
+    scale = gamma * paddle.rsqrt(given.variance + EPSILON)
+    return x * repeat_rows(scale, rows) + repeat_rows(beta - given.mean * scale, rows)
+
+
+def row_statistics(x: Tensor) -> Statistics:
+    """Mean and variance of the rows of x [T, M, C]."""
+    mean = mean_rows(x)
+    centred = x - repeat_rows(mean, x.shape[1])
+    return Statistics(mean, mean_rows(centred * centred))
