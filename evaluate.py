@@ -23,8 +23,8 @@ def main() -> int:
     what.add_argument("--k_spt", type=int, metavar="INT", help="support images a class (default: as trained, 1 to search)")
     what.add_argument("--k_query", type=int, metavar="INT", help="query images a class (default: as trained)")
     what.add_argument("--glob_update_step_test", type=int, metavar="INT", help="update steps (default: as trained)")
-    what.add_argument("--bn", choices=["transductive", "inductive"], default="transductive",
-                      help="statistics of batch normalisation: the query batch's own, or the support's (default: %(default)s)")
+    what.add_argument("--bn", choices=["transductive", "inductive"],
+                      help="statistics of batch normalisation: the query batch's own, or without other queries (default: as trained)")
     how = parser.add_argument_group("on what, and how")
     how.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
     how.add_argument("--part", choices=["test", "val"], default="test", help="characters to draw from (default: %(default)s)")
@@ -64,16 +64,17 @@ def work(arguments: argparse.Namespace) -> int:
     warning = trained.check_data(model, index, arguments.part)
     if processes.first and warning:
         print(warning, file=sys.stderr)
-    changes = {key: getattr(arguments, key) for key in ("k_spt", "k_query", "glob_update_step_test") if getattr(arguments, key) is not None}
-    learner = trained.learner(model, arguments.n_way, arguments.bn == "inductive", **changes)
+    changes = {key: getattr(arguments, key) for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if getattr(arguments, key) is not None}
+    learner = trained.learner(model, arguments.n_way, **changes)
     way, shot, query = (getattr(arguments, key) or getattr(model.config, key) for key in ("n_way", "k_spt", "k_query"))
+    bn = arguments.bn or model.config.bn_mode
     sampler = TaskSampler(arrays[arguments.part], way, shot, query, np.random.default_rng([arguments.seed, 4]))
     result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
                                  lambda items: tqdm(items, "evaluating", disable=None if processes.first else True))
     if not processes.first:
         return 0
     report = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "n_way": way, "k_spt": shot, "k_query": query,
-              "data": index.source, "split": index.split, "part": arguments.part, "bn": arguments.bn, "tasks": arguments.tasks,
+              "data": index.source, "split": index.split, "part": arguments.part, "bn": bn, "tasks": arguments.tasks,
               "seed": arguments.seed, "accuracies": [round(float(a), 6) for a in result.vector],
               "accuracy": round(result.mean, 6), "interval": round(result.interval, 6)}
     if arguments.json:
@@ -82,7 +83,7 @@ def work(arguments: argparse.Namespace) -> int:
     if index.source != "omniglot":
         print(f"These are NOT Omniglot's characters, but {index.source} ones.")
     print(f"{model.path}: {model.config.algorithm}, {way}-way {shot}-shot, {query} queries a class, {arguments.tasks} tasks with seed "
-          f"{arguments.seed}\n{index.source}, {arguments.part} characters of the {index.split} split, {arguments.bn} batch normalisation\n"
+          f"{arguments.seed}\n{index.source}, {arguments.part} characters of the {index.split} split, {bn} batch normalisation\n"
           f"accuracy after 0, 1, ... update steps: {logs.vector(result.vector)}\n"
           f"accuracy: {100 * result.mean:.2f} +- {100 * result.interval:.2f}% (95% interval over tasks)")
     return 0

@@ -12,6 +12,10 @@ from typing import Any
 
 from maml.errors import UserError
 
+ALGORITHMS = ["maml", "reptile", "protonet"]
+INDUCTIVE = {"protonet"}  # algorithms whose papers test them with running averages of batch normalisation's statistics
+ANY_WAY = {"protonet"}  # algorithms whose learners, once trained, serve any number of classes and shots
+
 
 def option(default: Any, group: str, help: str, low: float = -math.inf, high: float = math.inf,
            choices: Sequence[str] | None = None) -> Any:
@@ -23,9 +27,15 @@ def option(default: Any, group: str, help: str, low: float = -math.inf, high: fl
 class Config:
     """The settings of one training run. The names are those of the command line and of the YAML files."""
 
-    algorithm: str = option("maml", "method", "what to train", choices=["maml"])
+    algorithm: str = option("maml", "method", "what to train", choices=ALGORITHMS)
     first_order: bool = option(False, "method", "drop the second derivatives from the meta-gradient (FOMAML)")
-    network: str = option("strided", "method", "embedding", choices=["strided"])
+    network: str = option("auto", "method", "embedding: four convolutions, strided or max-pooled; MAML's dense 256-128-64-64; a 64-64 "
+                          "perceptron; auto: the algorithm's usual one", choices=["auto", "strided", "pooled", "dense", "perceptron"])
+    distance: str = option("euclidean", "method", "of queries from prototypes (protonet); euclidean is squared",
+                           choices=["euclidean", "cosine", "dot"])
+
+    bn: str = option("auto", "method", "statistics of batch normalisation at validation and test: transductive, the query batch's own; "
+                     "inductive, without other queries; auto: as the algorithm's paper", choices=["auto", "transductive", "inductive"])
 
     n_way: int = option(5, "tasks", "classes in a task", low=2)
     k_spt: int = option(1, "tasks", "support images a class (shots)", low=1, high=19)
@@ -41,10 +51,17 @@ class Config:
     glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1)
     glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0)
     glob_base_lr: float = option(0.1, "inner loop", "inner learning rate, alpha", low=0)
+    inner_optimizer: str = option("sgd", "inner loop", "of Reptile; adam is without first moments", choices=["sgd", "adam"])
+    inner_batch: int = option(10, "inner loop", "support images in a gradient step of Reptile, in training", low=1)
+    inner_batch_test: int = option(5, "inner loop", "the same in validation and test", low=1)
     clip: float = option(0.0, "inner loop", "largest norm of a task's contribution to the meta-gradient; 0 is off", low=0)
 
-    glob_meta_lr: float = option(0.001, "outer loop", "outer learning rate, beta, of Adam", low=0)
-    schedule: str = option("constant", "outer loop", "of the outer learning rate, from its value to 0", choices=["constant", "cosine"])
+    glob_meta_lr: float = option(0.001, "outer loop", "outer learning rate: beta of Adam, epsilon of Reptile", low=0)
+    schedule: str = option("constant", "outer loop", "of the outer learning rate: constant; cosine or linear to 0; halving",
+                           choices=["constant", "cosine", "linear", "halving"])
+    halve_every: int = option(2000, "outer loop", "epochs between two halvings of that schedule", low=1)
+    patience: int = option(0, "outer loop", "stop after so many validations without a new best; 0: never", low=0)
+    train_on_val: bool = option(False, "outer loop", "train on the validation characters too, and keep the last weights")
     epochs: int = option(10000, "outer loop", "meta-batches to train on", low=1)
 
     seed: int = option(0, "run", "of initial weights and tasks", low=0)
@@ -65,6 +82,11 @@ class Config:
         for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):
             if shot + query > 20:
                 raise UserError(f"{where} is {shot + query}, but each character has 20 drawings; lower one of them")
+
+    @property
+    def bn_mode(self) -> str:
+        """transductive or inductive"""
+        return self.bn if self.bn != "auto" else "inductive" if self.algorithm in INDUCTIVE else "transductive"
 
     @property
     def test_task(self) -> tuple[int, int, int]:

@@ -68,23 +68,23 @@ def _continue(url: str, part: Path, seconds: float, progress: Callable) -> str |
     if response.status == 416 or response.status == 206 and not piece.startswith(f"bytes {done}-"):
         response.close()  # it has nothing from that byte on, or sends another piece, so what is here is of no use
         done, response = 0, _open(url, 0, seconds)
-    if response.status not in (200, 206):
-        raise UserError(f"{url}: the server answers {response.status} {response.reason}; try again later, "
-                        f"or put the file into {part.parent} by hand")
-    done = done if response.status == 206 else 0
-    total = None if response.length is None else done + response.length
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with response, open(part, "ab" if done else "wb") as file, progress(part.stem, total, done) as bar:
-        while True:
-            try:
-                block = response.read(_BLOCK)
-            except (OSError, http.client.HTTPException) as error:
-                return str(error) or type(error).__name__
-            if not block:
-                return None if total in (None, done) else f"{done} of {total} bytes"
-            file.write(block)
-            done += len(block)
-            bar.update(len(block))
+    with response:
+        if response.status not in (200, 206):
+            raise UserError(f"{url}: the server answers {response.status}; try again later, or put the file in place by hand")
+        done = done if response.status == 206 else 0
+        total = None if response.length is None else done + response.length
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "ab" if done else "wb") as file, progress(part.stem, total, done) as bar:
+            while True:
+                try:
+                    block = response.read(_BLOCK)
+                except (OSError, http.client.HTTPException) as error:
+                    return str(error) or type(error).__name__
+                if not block:
+                    return None if total in (None, done) else f"{done} of {total} bytes"
+                file.write(block)
+                done += len(block)
+                bar.update(len(block))
 
 
 def _open(url: str, start: int, seconds: float):

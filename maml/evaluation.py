@@ -43,8 +43,7 @@ class Result:
 def measure(learner: Learner, tasks: TaskBatch) -> Result:
     """Adapt to each task's support and score its queries."""
     support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
-    query = learner.network.prepare(query_x)
-    scores = [learner.predict(adapted, query) for adapted in learner.adapt(support_x, support_y)]
+    scores = [learner.predict(adapted, query_x) for adapted in learner.adapt(support_x, support_y)]
     with paddle.no_grad():
         return Result(np.stack([fn.accuracy(s, query_y).numpy() for s in scores], axis=1),
                       np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from paddle import Tensor
 
+from maml import network as networks
 from maml.algorithms.maml import MAML
-from maml.config import Config
-from maml.network import ConvNet, Network
+from maml.algorithms.protonet import ProtoNet
+from maml.algorithms.reptile import Reptile
+from maml.config import ANY_WAY, Config
+from maml.network import Network
 from maml.tasks import TaskBatch
 
 
@@ -30,11 +33,23 @@ class Learner(Protocol):
         """Scores [T, N, way] of query images [T, N, 1, H, W] by what `adapt` yielded."""
 
 
-def make(config: Config, image_size: int = 28, inductive: bool = False,
-         average: Callable[[list[Tensor]], list[Tensor]] = list) -> Learner:
-    """The learner that `config` describes, with initial weights from its seed."""
+def make(config: Config, image_size: int = 28,
+         average: Callable[[Sequence[Tensor]], list[Tensor]] = list) -> Learner:
+    """The learner that `config` describes, with initial weights from its seed.
+
+    `average` averages a list of tensors over processes.
+    """
+    inductive = config.bn_mode == "inductive"
+    way = None if config.algorithm in ANY_WAY else config.n_way
+    usual = {"maml": "strided", "reptile": "strided", "protonet": "pooled"}[config.algorithm]
     rng = np.random.default_rng([config.seed, 0])
-    network = ConvNet(config.n_way, rng, image_size)
+    network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size)
+    if config.algorithm == "reptile":
+        return Reptile(network, inner_lr=config.glob_base_lr, epsilon=config.glob_meta_lr, inner_steps=config.glob_update_step,
+                       inner_batch=config.inner_batch, steps_test=config.glob_update_step_test, batch_test=config.inner_batch_test,
+                       inner_optimizer=config.inner_optimizer, inductive=inductive, average=average)
+    if config.algorithm == "protonet":
+        return ProtoNet(network, beta=config.glob_meta_lr, distance=config.distance, transductive=not inductive, average=average)
     return MAML(network, alpha=config.glob_base_lr, beta=config.glob_meta_lr, steps=config.glob_update_step,
-                steps_test=config.glob_update_step_test, first_order=config.first_order, clip=config.clip,
-                inductive=inductive, average=average)
+                steps_test=config.glob_update_step_test, first_order=config.first_order, clip=config.clip, inductive=inductive,
+                average=average)

@@ -21,7 +21,8 @@ class Network(nn.Layer, ABC):
     """A layer with an explicit parameter list: `theta` holds it, and `forward(x, params)` is a pure function of `params`.
 
     A subclass sets `features`, lists its initial values in `initial(rng)` and computes in `embed`. Where `way` is given, the last two
-    parameters are a linear classifier of the embeddings.
+    parameters are a linear classifier of the embeddings. `running` holds running averages of batch normalisation's statistics where an
+    algorithm keeps them, [1, 1, C] each; none at first.
     """
 
     features: int
@@ -29,6 +30,7 @@ class Network(nn.Layer, ABC):
     def __init__(self, way: int | None, rng: np.random.Generator, dtype: str = "float32"):
         super().__init__()
         self.way = way
+        self.running: list[fn.Statistics] = []
         initial = self.initial(rng)
         if way is not None:
             # Nearly no opinion before adaptation: with larger weights here, MAML learns several times slower.
@@ -41,6 +43,11 @@ class Network(nn.Layer, ABC):
     def theta(self) -> list[Tensor]:
         """The parameters, [...] each; `listed` registers them with the layer."""
         return list(self.listed)
+
+    def update_running(self, record: Sequence[fn.Statistics], momentum: float = 0.9) -> None:
+        """Move the running averages towards the statistics of a batch, as Paddle's own batch normalisation does."""
+        self.running = [fn.Statistics(*(momentum * old + (1 - momentum) * new for old, new in zip(*pair)))
+                        for pair in zip(self.running, record)] or list(record)
 
     @abstractmethod
     def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
@@ -67,8 +74,7 @@ class Network(nn.Layer, ABC):
         if isinstance(x, Tensor):
             x = self.prepare(x)
         body = params if self.way is None else params[:-2]
-        layers = len(body) // 3
-        z = self.embed(body, x, statistics or [None] * layers, record)
+        z = self.embed(body, x, statistics or [None] * len(body), record)
         return z if self.way is None else paddle.matmul(z, params[-2]) + params[-1]
 
 
@@ -145,3 +151,36 @@ class DenseNet(Network):
                 record.append(fn.row_statistics(h))
             h = F.relu(fn.batch_norm(h, gamma, beta, statistics[layer]))
         return h
+
+
+class Perceptron(Network):
+    """Fully connected layers with biases and ReLU on flattened input [T, N, ...], without batch normalisation; for any small problem.
+
+    `way` is the number of outputs: classes, or dimensions of what is regressed.
+    """
+
+    def __init__(self, way: int | None, rng: np.random.Generator, inputs: int, hidden: Sequence[int] = (64, 64), dtype: str = "float32"):
+        self.sizes = [inputs, *hidden]
+        self.features = self.sizes[-1]
+        super().__init__(way, rng, dtype)
+
+    def initial(self, rng):
+        params = []
+        for fan_in, fan_out in zip(self.sizes, self.sizes[1:]):
+            params += [np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]), np.zeros([1, fan_out])]
+        return params
+
+    def embed(self, params, x, statistics, record):
+        h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, inputs]
+        for w, b in zip(params[::2], params[1::2]):
+            h = F.relu(paddle.matmul(h, w) + b)
+        return h
+
+
+def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int = 28) -> Network:
+    """The network that a configuration names: strided, pooled, dense or perceptron."""
+    if kind == "dense":
+        return DenseNet(way, rng, image_size)
+    if kind == "perceptron":
+        return Perceptron(way, rng, image_size ** 2)
+    return ConvNet(way, rng, image_size, pooled=kind == "pooled")

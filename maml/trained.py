@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maml import checkpoint
-from maml.config import Config, make
+from maml.config import ANY_WAY, Config, make
 from maml.errors import UserError
 from maml.omniglot import Index, character_of
 
@@ -23,24 +23,27 @@ class Trained(NamedTuple):
 def read(path: str | Path) -> Trained:
     """The checkpoint at `path`; a `UserError` where it is none."""
     state = checkpoint.load(path)
-    missing = [key for key in ("weights", "config", "data", "best") if key not in state]
+    missing = [key for key in ("weights", "running", "config", "data", "best") if key not in state]
     if missing:
         raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks {', '.join(missing)}")
     return Trained(Path(path), state, make(state["config"], str(path)))
 
 
 def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None) -> Trained:
-    """The checkpoint in `folder` that was trained for this task (and by this algorithm), the one with the best validation accuracy."""
-    paths = sorted(Path(folder).glob("*.pkl"))
-    matching = [t for t in map(read, paths)
-                if (t.config.n_way, t.config.k_spt) == (n_way, k_spt) and algorithm in (None, t.config.algorithm)]
+    """The checkpoint in `folder` that was trained for this task (and by this algorithm), the one with the best validation accuracy.
+
+    Where none was, one whose algorithm serves any task will do.
+    """
+    candidates = [t for t in map(read, sorted(Path(folder).glob("*.pkl"))) if algorithm in (None, t.config.algorithm)]
+    matching = ([t for t in candidates if (t.config.n_way, t.config.k_spt) == (n_way, k_spt)]
+                or [t for t in candidates if t.config.algorithm in ANY_WAY])
     if not matching:
         raise UserError(f"{folder}: no checkpoint for n_way {n_way} and k_spt {k_spt}" + (f" of {algorithm}" if algorithm else "") +
                         "; train one, or name any by --checkpoint")
     return max(matching, key=lambda t: t.state["best"]["accuracy"])
 
 
-def learner(trained: Trained, n_way: int | None = None, inductive: bool = False, **changes: Any):
+def learner(trained: Trained, n_way: int | None = None, **changes: Any):
     """The learner with the checkpoint's weights, for `n_way` classes where its algorithm serves any number of them.
 
     `changes` to its configuration, such as glob_update_step_test, do not touch the weights.
@@ -48,11 +51,11 @@ def learner(trained: Trained, n_way: int | None = None, inductive: bool = False,
     from maml import learner as learners
     from maml import training
 
+    if n_way not in (None, trained.config.n_way) and trained.config.algorithm not in ANY_WAY:
+        raise UserError(f"{trained.path}: was trained for n_way {trained.config.n_way} and a classifier of as many classes, not {n_way}")
     config = dataclasses.replace(trained.config, **changes)
-    if n_way not in (None, config.n_way):
-        raise UserError(f"{trained.path}: was trained for n_way {config.n_way} and has a classifier of as many classes, not {n_way}")
-    made = learners.make(config, trained.state["data"]["image_size"], inductive)
-    training.set_weights(made, trained.state["weights"], trained.path)
+    made = learners.make(config, trained.state["data"]["image_size"])
+    training.set_weights(made, trained.state, trained.path)
     return made
 
 

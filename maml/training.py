@@ -15,6 +15,7 @@ import paddle
 from maml import checkpoint, evaluation
 from maml.config import Config
 from maml.errors import UserError
+from maml.functional import Statistics
 from maml.learner import Learner
 from maml.logs import Log
 from maml.omniglot import Index
@@ -26,9 +27,10 @@ WHERE_AND_HOW_OFTEN = {"data", "log", "checkpoints", "use_gpu", "workers", "prin
 
 def learning_rate(config: Config, epoch: int) -> float:
     """Of the outer loop at `epoch`, 0 .. epochs - 1."""
-    if config.schedule == "cosine":
-        return config.glob_meta_lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-    return config.glob_meta_lr
+    done = epoch / config.epochs
+    share = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done,
+             "halving": 0.5 ** (epoch // config.halve_every)}
+    return config.glob_meta_lr * share[config.schedule]
 
 
 def training_sampler(config: Config, images: np.ndarray) -> TaskSampler:
@@ -49,7 +51,8 @@ class Run:
     def __init__(self, config: Config, learner: Learner, arrays: dict[str, np.ndarray], index: Index, processes: Processes | None = None):
         self.config, self.learner, self.index = config, learner, index
         self.processes = processes or Processes()
-        self.sampler = training_sampler(config, arrays["train"])
+        images = np.concatenate([arrays["train"], arrays["val"]]) if config.train_on_val else arrays["train"]
+        self.sampler = training_sampler(config, images)
         self.validation_images = arrays["val"]
         validation_sampler(config, arrays["val"])  # so that too few characters are known now, not in a thousand epochs
         self.epoch = 0
@@ -72,8 +75,9 @@ class Run:
         """What evaluation needs: the weights, their configuration, and which characters they were trained and chosen on."""
         index = dataclasses.asdict(self.index)
         index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
-        return {"weights": [p.numpy() for p in self.learner.network.theta], "config": dataclasses.asdict(self.config), "data": index,
-                "epoch": self.epoch, "best": self.best, "history": self.history, "seconds": self.seconds}
+        network = self.learner.network
+        return {"weights": [p.numpy() for p in network.theta], "running": [s.numpy() for pair in network.running for s in pair],
+                "config": dataclasses.asdict(self.config), "data": index, "epoch": self.epoch, "best": self.best, "history": self.history, "seconds": self.seconds}
 
     def state(self) -> dict[str, Any]:
         """All that continues this run bit for bit."""
@@ -88,7 +92,7 @@ class Run:
                                 "resume with the same, or give the new run another --name")
         if state["data"]["sha256"] != self.index.sha256:
             raise UserError(f"{self.resume_path}: was trained on other arrays than those in {self.config.data}; name theirs by --data")
-        set_weights(self.learner, state["weights"], self.resume_path)
+        set_weights(self.learner, state, self.resume_path)
         set_optimizer_state(self.learner, state["optimizer"])
         self.sampler.rng.bit_generator.state = state["tasks"]
         self.epoch, self.best, self.history, self.seconds = (state[key] for key in ("epoch", "best", "history", "seconds"))
@@ -100,7 +104,7 @@ class Run:
             signal.signal(number, self._ask_to_stop)
         before = self.seconds
         start = time.perf_counter()
-        while self.epoch < config.epochs and not processes.any(self.stop):
+        while self.epoch < config.epochs and not self.out_of_patience and not processes.any(self.stop):
             rate = learning_rate(config, self.epoch)
             self.learner.optimizer.set_lr(rate)
             tasks = self.sampler.sample(config.task_num, processes.part(config.task_num))
@@ -120,9 +124,14 @@ class Run:
                 self.validate(log)
             if self.epoch % config.save_every == 0 or last:
                 self.save()
-        if self.epoch < config.epochs:
-            self.save()
-        return self.epoch == config.epochs
+        self.save()
+        return self.epoch == config.epochs or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` validations brought no new best."""
+        since = [h for h in self.history if h["epoch"] > self.best["epoch"]]
+        return 0 < self.config.patience <= len(since)
 
     def _ask_to_stop(self, number, frame) -> None:
         self.stop = True
@@ -137,24 +146,28 @@ class Run:
         sampler = validation_sampler(self.config, self.validation_images)
         result = evaluation.evaluate(self.learner, sampler, self.config.val_tasks, self.processes)
         self.history.append({"epoch": self.epoch, "accuracies": result.vector.tolist()})
-        if result.mean > self.best["accuracy"]:
+        if result.mean > self.best["accuracy"] or self.config.train_on_val:  # what was trained on cannot say which weights are best
             self.best = {"accuracy": result.mean, "epoch": self.epoch}
             if self.processes.first:
                 checkpoint.save(self.weights(), self.best_path)
         log.validation(self.epoch, result)
 
 
-def set_weights(learner: Learner, weights: list[np.ndarray], source: object) -> None:
-    """Put `weights` into the learner's network; a `UserError` that names `source` where they do not fit or are not finite."""
-    theta = learner.network.theta
+def set_weights(learner: Learner, state: dict[str, Any], source: object) -> None:
+    """Put a checkpoint's weights and running statistics into the learner's network.
+
+    Raises `UserError`, naming `source`, where they do not fit it or are not finite.
+    """
+    theta, weights, running = learner.network.theta, state["weights"], state["running"]
     found = [(list(w.shape), str(w.dtype)) if isinstance(w, np.ndarray) else w for w in weights]
     expected = [(p.shape, str(p.numpy().dtype)) for p in theta]
     if found != expected:
         raise UserError(f"{source}: holds weights that do not fit the network of its configuration ({found} instead of {expected})")
-    if not all(np.isfinite(w).all() for w in weights):
+    if not all(np.isfinite(w).all() for w in [*weights, *running]):
         raise UserError(f"{source}: holds weights that are not finite")
     for p, w in zip(theta, weights):
         p.set_value(w)
+    learner.network.running = [Statistics(*map(paddle.to_tensor, pair)) for pair in zip(running[::2], running[1::2])]
 
 
 def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:

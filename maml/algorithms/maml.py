@@ -87,12 +87,7 @@ class MAML:
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses.mean(), *fn.mean_over_tasks(gradient)])
-        metrics = {"loss": loss.item(), "gradient norm": fn.norm(gradient)}
-        for p, g in zip(self.network.theta, gradient):
-            p.grad = g
-        self.optimizer.step()
-        self.optimizer.clear_grad()
-        return metrics
+        return fn.apply_gradient(self.optimizer, self.network.theta, gradient, loss)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """theta, then theta' after each of `steps_test` updates on the support [T, way * shot, 1, H, W]."""

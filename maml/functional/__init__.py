@@ -14,6 +14,7 @@ reduction and broadcasting over a middle axis take 10 to 40 times as long.
 """
 
 from maml.functional.algebra import (
+    apply_gradient,
     clip_by_task,
     descend,
     for_each_task,
@@ -28,10 +29,11 @@ from maml.functional.losses import accuracy, cross_entropy, log_softmax
 from maml.functional.normalization import EPSILON, Statistics, batch_norm, normalize, row_statistics
 from maml.functional.pooling import max_pool
 from maml.functional.rows import append_zero_row, mean_rows, repeat_rows, sum_rows
+from maml.functional.similarities import SIMILARITIES, cosine, dot, negative_squared_distance, normalized
 
 __all__ = [
-    "EPSILON", "InputPatches", "Patches", "Statistics", "accuracy", "append_zero_row", "batch_norm", "clip_by_task", "convolve",
-    "cross_entropy", "descend", "for_each_task", "in_parts", "input_block", "input_patches", "input_statistics", "leaves",
-    "log_softmax", "max_pool", "mean_over_tasks", "mean_rows", "norm", "normalize", "patches", "repeat_rows", "row_statistics",
-    "sum_rows",
+    "EPSILON", "InputPatches", "Patches", "SIMILARITIES", "Statistics", "accuracy", "append_zero_row", "apply_gradient",
+    "batch_norm", "clip_by_task", "convolve", "cosine", "cross_entropy", "descend", "dot", "for_each_task", "in_parts",
+    "input_block", "input_patches", "input_statistics", "leaves", "log_softmax", "max_pool", "mean_over_tasks", "mean_rows",
+    "negative_squared_distance", "norm", "normalize", "normalized", "patches", "repeat_rows", "row_statistics", "sum_rows",
 ]

@@ -56,3 +56,13 @@ def in_parts(f: Callable, size: int, *batches):
 
     tasks = batches[-1].shape[0]
     return joined([f(*(slices(batch, slice(i, i + size)) for batch in batches)) for i in range(0, tasks, size)])
+
+
+def apply_gradient(optimizer: paddle.optimizer.Optimizer, theta: Sequence[Tensor], gradient: Sequence[Tensor],
+                   loss: Tensor) -> dict[str, float]:
+    """One step of `optimizer` along `gradient`; the loss and the gradient's norm, for the log."""
+    for p, g in zip(theta, gradient):
+        p.grad = g
+    optimizer.step()
+    optimizer.clear_grad()
+    return {"loss": loss.item(), "gradient norm": norm(gradient)}

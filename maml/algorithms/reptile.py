@@ -1,0 +1,85 @@
+"""Reptile (Nichol, Achiam & Schulman 2018).
+
+    W_i = U^k_Ti(phi), k steps of SGD or Adam on task i                              Algorithm 2, line 5
+    phi <- phi + epsilon 1/n sum_i (W_i - phi)                                       line 7; n = 1 is Algorithm 1
+
+Deviations from the paper, with reasons:
+ 1. The inner optimizer's state is fresh for each task. The authors' code carries Adam's second moments from task to task; fresh ones let
+    tasks adapt side by side and depend on nothing but phi.
+ 2. The outer update is written as a step of SGD along phi - W, the gradient's place that the paper gives it in section 2, so that the
+    training loop treats it as it treats the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import paddle
+from paddle import Tensor
+
+from maml import functional as fn
+from maml.network import Network
+from maml.tasks import TaskBatch
+
+BETA2, EPSILON = 0.999, 1e-8
+
+
+class Adapted(NamedTuple):
+    """Weights W of each task, and its support, whose statistics inductive prediction uses."""
+
+    weights: list[Tensor]
+    support_x: Tensor
+
+
+class Reptile:
+    """Reptile on `network`.
+
+    inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images): of U in training; steps_test,
+    batch_test: of U afterwards; epsilon: outer step; inductive: batch normalisation predicts a query with the statistics of the support
+    and this one image, as the authors do, instead of the query batch's own; loss: of outputs [T, N, ...] and targets, [T]; average:
+    averages a list of tensors over processes.
+    """
+
+    def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,
+                 batch_test: int, inner_optimizer: str = "adam", inductive: bool = False,
+                 loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy, average: Callable[[Sequence[Tensor]], list[Tensor]] = list):
+        self.network, self.inner_lr, self.inner_optimizer = network, inner_lr, inner_optimizer
+        self.inner_steps, self.inner_batch, self.steps_test, self.batch_test = inner_steps, inner_batch, steps_test, batch_test
+        self.inductive, self.loss, self.average = inductive, loss, average
+        self.optimizer = paddle.optimizer.SGD(epsilon, parameters=network.theta)
+
+    def inner_loop(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """U^k for k = 1 .. steps on mini-batches that cycle through the support (which stands in random order): W and losses [T]."""
+        w = fn.for_each_task(self.network.theta, x.shape[0])
+        square = [paddle.zeros_like(p) for p in w]
+        for k in range(1, steps + 1):
+            order = paddle.arange((k - 1) * batch, k * batch) % x.shape[1]
+            losses = self.loss(self.network(x.index_select(order, axis=1), w), y.index_select(order, axis=1))
+            gradient = paddle.grad(losses.sum(), w)
+            if self.inner_optimizer == "adam":  # Kingma & Ba 2015, Algorithm 1, without the first moment
+                square = [BETA2 * s + (1 - BETA2) * g * g for s, g in zip(square, gradient)]
+                gradient = [g / (paddle.sqrt(s / (1 - BETA2 ** k)) + EPSILON) for g, s in zip(gradient, square)]
+            w = fn.leaves(fn.descend(w, gradient, self.inner_lr))
+            yield w, losses.detach()
+
+    def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
+        """One outer update on the support of a `TaskBatch`; the loss is that of the last inner mini-batch."""
+        *_, (w, losses) = self.inner_loop(*map(paddle.to_tensor, tasks[:2]), self.inner_steps, self.inner_batch)
+        loss, *mean = self.average([losses.mean(), *fn.mean_over_tasks(w)])
+        return fn.apply_gradient(self.optimizer, self.network.theta, [phi - m for phi, m in zip(self.network.theta, mean)], loss)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
+        """phi, then W after each of `steps_test` mini-batches of the support [T, way * shot, 1, H, W]."""
+        yield Adapted(fn.for_each_task(self.network.theta, support_x.shape[0]), support_x)
+        for w, _ in self.inner_loop(support_x, support_y, self.steps_test, self.batch_test):
+            yield Adapted(w, support_x)
+
+    def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
+        """Scores [T, N, way] of query images [T, N, 1, H, W]."""
+        with paddle.no_grad():
+            if not self.inductive:
+                return self.network(query_x, adapted.weights)
+            each = [self.network(paddle.concat([adapted.support_x, query_x[:, n:n + 1]], axis=1), adapted.weights)[:, -1:]
+                    for n in range(query_x.shape[1])]
+            return paddle.concat(each, axis=1)
