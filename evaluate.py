@@ -64,7 +64,7 @@ def work(arguments: argparse.Namespace) -> int:
     warning = trained.check_data(model, index, arguments.part)
     if processes.first and warning:
         print(warning, file=sys.stderr)
-    changes = {key: getattr(arguments, key) for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if getattr(arguments, key) is not None}
+    changes = {key: value for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if (value := getattr(arguments, key)) is not None}
     learner = trained.learner(model, arguments.n_way, **changes)
     way, shot, query = (getattr(arguments, key) or getattr(model.config, key) for key in ("n_way", "k_spt", "k_query"))
     bn = arguments.bn or model.config.bn_mode

@@ -76,8 +76,7 @@ def main() -> None:
     out = parser.parse_args().out
     raw, why = find_raw()
     characters = omniglot.find_characters(raw)
-    known = {c.name.split("/")[0] for c in characters} & set(omniglot.BACKGROUND_ALPHABETS)
-    source = "stand-in" if (raw / omniglot.STAND_IN_MARK).exists() else "omniglot" if known else "other"
+    source = omniglot.source_of(raw, characters)
     print("=" * 80, f"DATA: {NAMES[source]}", f"({raw}, {why})", "=" * 80, sep="\n", flush=True)
     if not _is_made(out, raw, characters, source):
         omniglot.save(*omniglot.convert(raw, SIZE, SPLIT, SEED, progress=_bar), out)

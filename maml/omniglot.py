@@ -191,6 +191,9 @@ def convert(raw: str | Path, size: int, split: str, seed: int, lists: str | Path
     """
     characters = find_characters(raw)
     rows = split_characters(characters, split, seed, lists)
+    for part in PARTS:
+        if not rows[part]:
+            raise UserError(f"{raw}: its {len(characters)} characters leave none for the {part} part of the {split} split; get more")
     wanted = {character_of(row) for part in PARTS for row in rows[part]}
     characters = [c for c in characters if c.name in wanted]
     with ThreadPoolExecutor() as pool:
@@ -202,15 +205,16 @@ def convert(raw: str | Path, size: int, split: str, seed: int, lists: str | Path
         return np.rot90(by_name[character_of(row)], turns, axes=(2, 3))
 
     arrays = {part: np.ascontiguousarray(np.stack([image(row) for row in rows[part]])) for part in PARTS}
-    alphabets = {name.split("/")[0] for name in by_name}
-    source = ("stand-in" if _is_stand_in(Path(raw)) else
-              "omniglot" if alphabets & set(BACKGROUND_ALPHABETS) else "other")
     digests = {part: hashlib.sha256(arrays[part].tobytes()).hexdigest() for part in PARTS}
-    return arrays, Index(source, split, seed, size, "ink high", Image.__version__, digests, rows)
+    return arrays, Index(source_of(raw, characters), split, seed, size, "ink high", Image.__version__, digests, rows)
 
 
-def _is_stand_in(raw: Path) -> bool:
-    return raw.is_dir() and (raw / STAND_IN_MARK).exists()
+def source_of(raw: str | Path, characters: list[Character]) -> str:
+    """What the raw data are: "stand-in", by the mark that maml.glyphs leaves, "omniglot", by its alphabets, or "other"."""
+    if (Path(raw) / STAND_IN_MARK).exists():
+        return "stand-in"
+    alphabets = {c.name.split("/")[0] for c in characters}
+    return "omniglot" if alphabets & set(BACKGROUND_ALPHABETS) else "other"
 
 
 def save(arrays: dict[str, np.ndarray], index: Index, out: str | Path) -> None:

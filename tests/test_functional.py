@@ -6,6 +6,7 @@ from conftest import check_twice_differentiable, relative_error
 
 from maml import functional as fn
 
+pytestmark = pytest.mark.both_paddles
 TASKS, IMAGES, CHANNELS, FILTERS = 2, 3, 2, 3
 
 

@@ -8,6 +8,7 @@ from maml.algorithms.maml import MAML
 from maml.network import ConvNet, DenseNet
 from maml.tasks import TaskBatch
 
+pytestmark = pytest.mark.both_paddles
 WAY = 2
 
 

@@ -146,6 +146,13 @@ def test_bad_drawings_are_named_and_nothing_is_written(raw, tmp_path, change, me
     assert not (tmp_path / "out").exists() or not listing(tmp_path / "out")
 
 
+def test_too_few_characters_are_refused(raw, tmp_path):
+    alphabet = next((raw / "images_background").iterdir())
+    for character in sorted(alphabet.iterdir())[:2]:
+        shutil.copytree(character, tmp_path / "raw" / alphabet.name / character.name)
+    assert "leave none for the val part" in make(tmp_path / "raw", tmp_path, status=2).stderr
+
+
 def test_missing_and_empty_folders_are_named(tmp_path):
     assert "nowhere: no such folder" in make("nowhere", tmp_path, status=2).stderr
     assert "no images like" in make(tmp_path, tmp_path / "out", status=2).stderr

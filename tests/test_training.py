@@ -48,6 +48,7 @@ def run(data, tmp_path_factory):
     return out, train(data, out).stdout
 
 
+@pytest.mark.both_paddles
 def test_training_prints_accuracies_and_keeps_the_best(run):
     out, text = run
     assert "epoch: 4\n[" in text and text.count("validation: [") == 2
@@ -76,6 +77,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, 
     assert not same(first["weights"], other["weights"])
 
 
+@pytest.mark.both_paddles
 def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
     command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--save_every", 1])]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
@@ -102,6 +104,7 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
     assert 4 <= checkpoint.load(resume_file(tmp_path))["epoch"] < 10000
 
 
+@pytest.mark.both_paddles
 def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
     text = train(data, tmp_path, "--workers", 2).stdout
     assert text.count("epoch: 4") == 1
@@ -161,6 +164,7 @@ def evaluate(data, run, *flags, status=0):
     return script("evaluate.py", "--data", data, "--checkpoints", run / "checkpoints", "--tasks", 9, "--workers", 1, *flags, status=status)
 
 
+@pytest.mark.both_paddles
 def test_evaluation_finds_the_checkpoint_and_says_everything(data, run):
     text = evaluate(data, run[0]).stdout
     for part in ("maml_5w1s.pkl", "5-way 1-shot", "9 tasks with seed 0", "test characters", "random split", "transductive", "+-",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -75,23 +76,44 @@ def patches(height: int, width: int, stride: int, images: int, pooled: bool = Fa
     return Patches(paddle.to_tensor(gather.ravel().astype("int32")), scatter, restore, zero_in, zero_out)
 
 
+CACHE = 4 << 20  # bytes that are gathered at once, so that a product reads them from the processor's cache
+KEEP = 4 << 20  # bytes up to which what was gathered is kept for the next product instead of gathered anew
+
+
 class _View:
-    """An activation, and what the products below gather from it: at most once, though several of them need it."""
+    """An activation, and what the products below gather from it: small ones once, though several need them, large ones bit by bit."""
 
     def __init__(self, x: Tensor, at: Patches):
-        self.x, self.at = x.detach(), at
+        self.x, self.at, self.kept = x.detach(), at, {}
 
-    @cached_property
-    def columns(self) -> Tensor:
-        """An input [T, P_in * N, C] as patches [T, P_out * N, 9 * C]; a last row of zeros may already be there."""
-        x = self.x if self.x.shape[1] > self.at.rows_in else append_zero_row(self.x)
-        return paddle.gather(x, self.at.gather, axis=1).reshape([x.shape[0], self.at.rows_out, 9 * x.shape[2]])
+    def _gather(self, what: object, table: Tensor, width: int, rows_in: int) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of x by `table` [R * width], in blocks: which of the R they are, and [T, block, width * C]."""
+        x = self.x if self.x.shape[1] > rows_in else append_zero_row(self.x)  # patches of an input may already have that row
+        tasks, _, channels = x.shape
+        rows, row = table.shape[0] // width, tasks * width * channels * x.element_size()
+        if rows * row <= KEEP:
+            if what not in self.kept:
+                self.kept[what] = paddle.gather(x, table, axis=1).reshape([tasks, rows, width * channels])
+            yield slice(0, rows), self.kept[what]
+        else:
+            size = max(1, CACHE // row)
+            for i in range(0, rows, size):
+                block = slice(i, min(i + size, rows))
+                gathered = paddle.gather(x, table[block.start * width:block.stop * width], axis=1)
+                yield block, gathered.reshape([tasks, -1, width * channels])
 
-    @cached_property
-    def classes(self) -> list[Tensor]:
-        """An output [T, P_out * N, C] by classes of the input positions that it came from, [T, P_class * N, K * C] each."""
-        x = append_zero_row(self.x)
-        return [paddle.gather(x, table, axis=1).reshape([x.shape[0], -1, len(taps) * x.shape[2]]) for taps, table in self.at.scatter]
+    def columns(self) -> Iterator[tuple[slice, Tensor]]:
+        """An input [T, P_in * N, C] as patches [T, P_out * N, 9 * C], in blocks of rows."""
+        return self._gather("columns", self.at.gather, 9, self.at.rows_in)
+
+    def reached(self, k: int) -> Iterator[tuple[slice, Tensor]]:
+        """An output [T, P_out * N, C] as [T, P_class * N, K * C] by the input positions of class k, in blocks of rows."""
+        taps, table = self.at.scatter[k]
+        return self._gather(k, table, taps.shape[0], self.at.rows_out)
+
+
+def _stacked(blocks: list[Tensor]) -> Tensor:
+    return blocks[0] if len(blocks) == 1 else paddle.concat(blocks, axis=1)
 
 
 # For x, w and a cotangent g the convolution is the trilinear form <g, x * w>. Fixing two of its arguments gives the
@@ -103,7 +125,7 @@ class _Convolve(PyLayer):
     def forward(ctx, needs, x, w, x_view):
         ctx.needs, ctx.x_view = needs, x_view
         ctx.save_for_backward(x, w)
-        return paddle.matmul(x_view.columns, w)
+        return _stacked([paddle.matmul(columns, w) for _, columns in x_view.columns()])
 
     @staticmethod
     def backward(ctx, g):
@@ -120,9 +142,11 @@ class _ConvolveTransposed(PyLayer):
         ctx.save_for_backward(g, w)
         at, filters, channels = g_view.at, g.shape[2], w.shape[1] // 9
         w = w.reshape([w.shape[0], 9, channels, filters]).transpose([0, 1, 3, 2]).contiguous()  # [T, 9, C_out, C_in]
-        x = [paddle.matmul(gathered, paddle.gather(w, taps, axis=1).reshape([w.shape[0], -1, channels]))
-             for gathered, (taps, _) in zip(g_view.classes, at.scatter)]
-        x = x[0] if at.restore is None else paddle.gather(paddle.concat(x, axis=1), at.restore, axis=1)
+        x = []
+        for k, (taps, _) in enumerate(at.scatter):
+            w_class = paddle.gather(w, taps, axis=1).reshape([w.shape[0], -1, channels])
+            x += [paddle.matmul(gathered, w_class) for _, gathered in g_view.reached(k)]
+        x = _stacked(x) if at.restore is None else paddle.gather(_stacked(x), at.restore, axis=1)
         return x if rows == at.rows_in else append_zero_row(x)
 
     @staticmethod
@@ -138,7 +162,7 @@ class _ConvolveWeights(PyLayer):
     def forward(ctx, needs, x, g, x_view, g_view):
         ctx.needs, ctx.x_view, ctx.g_view = needs, x_view, g_view
         ctx.save_for_backward(x, g)
-        return paddle.matmul(x_view.columns, g, transpose_x=True)
+        return paddle.add_n([paddle.matmul(columns, g[:, block], transpose_x=True) for block, columns in x_view.columns()])
 
     @staticmethod
     def backward(ctx, w):
