@@ -10,7 +10,7 @@ REQUIREMENTS ?= $(if $(shell nvidia-smi -L 2>/dev/null),requirements.txt,require
 OLD_VENV ?= .venv-paddle-2.6
 DEMO = log/demo
 
-.PHONY: help demo test test-2.6 lint setup clean
+.PHONY: help demo test test-2.6 table lint setup clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-2.6:  ## the tests that prove PaddlePaddle 2.6.2
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
 		$(MAKE) --no-print-directory $(OLD_VENV)/ready && $(OLD_VENV)/bin/python -m pytest -n auto -m both_paddles; \
 	else echo "skipped: there is no PaddlePaddle 2.6.2 for Python 3.13 or newer"; fi
+
+table: $(VENV)/ready  ## measure every checkpoint on 10,000 test tasks and rewrite the tables in both READMEs
+	$(BIN)/python -m maml.table
 
 lint: $(VENV)/ready  ## ruff
 	$(BIN)/ruff check .

@@ -23,10 +23,10 @@ def main() -> int:
 
     if parallel.is_worker():
         return work(config, arguments.resume)
-    from maml import omniglot
+    from maml import omniglot, runs
 
     omniglot.read_index(config.data)
-    name = configuration.run_name(config, arguments.resume)
+    name = runs.resumed_name(config) if arguments.resume else runs.new_name(config)
     if name != config.name:
         print(f"this run is called {name}", flush=True)
     workers = parallel.choose_workers(config.workers, config.task_num, runtime.gpus() if config.use_gpu else 0)

@@ -40,9 +40,9 @@ class Config:
     n_way: int = option(5, "tasks", "classes in a task", low=2)
     k_spt: int = option(1, "tasks", "support images a class (shots)", low=1, high=19)
     k_query: int = option(15, "tasks", "query images a class", low=1, high=19)
-    train_way: int = option(0, "tasks", "n_way in training; 0: the same", low=0)
-    train_shot: int = option(0, "tasks", "k_spt in training; 0: the same", low=0, high=19)
-    train_query: int = option(0, "tasks", "k_query in training; 0: the same", low=0, high=19)
+    train_way: int = option(-1, "tasks", "n_way in training; -1: the same", low=-1)
+    train_shot: int = option(-1, "tasks", "k_spt in training; -1: the same", low=-1, high=20)
+    train_query: int = option(-1, "tasks", "k_query in training; -1: the same; 0 will do for reptile", low=-1, high=19)
     task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1)
     rotations: bool = option(True, "tasks", "turn training characters by 90, 180 and 270 degrees into classes of their own")
     distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn in its place; 0: none",
@@ -79,6 +79,8 @@ class Config:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        if self.train_task[0] < 2 or self.train_task[1] < 1 or (self.train_task[2] < 1 and self.algorithm != "reptile"):
+            raise UserError("train_way must be at least 2, train_shot 1 and train_query 1 (0 for reptile), or -1 for the same as in tests")
         for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):
             if shot + query > 20:
                 raise UserError(f"{where} is {shot + query}, but each character has 20 drawings; lower one of them")
@@ -96,7 +98,9 @@ class Config:
     @property
     def train_task(self) -> tuple[int, int, int]:
         """Way, shot and query in training."""
-        return self.train_way or self.n_way, self.train_shot or self.k_spt, self.train_query or self.k_query
+        asked = zip((self.train_way, self.train_shot, self.train_query), self.test_task)
+        way, shot, query = (usual if own == -1 else own for own, usual in asked)
+        return way, shot, query
 
 
 def _checked(f: dataclasses.Field, value: Any) -> Any:
@@ -167,18 +171,3 @@ def from_flags(arguments: argparse.Namespace) -> Config:
         stated.setdefault("name", Path(arguments.config).stem)
     config = make({**stated, **flags}, "command line")
     return config if config.name else dataclasses.replace(config, name=f"{config.algorithm}_{config.n_way}w{config.k_spt}s")
-
-
-def run_name(config: Config, resume: bool) -> str:
-    """The name of a new run, with a number behind it where there is one already; with `resume` the last of these."""
-    def taken(name: str) -> bool:
-        saved = Path(config.log, name, "resume.pkl").exists()
-        return saved if resume else saved or Path(config.checkpoints, f"{name}.pkl").exists()
-
-    names = [config.name, *(f"{config.name}-{n}" for n in range(2, 1000))]
-    if resume:
-        found = [name for name in names if taken(name)]
-        if not found:
-            raise UserError(f"{Path(config.log, config.name, 'resume.pkl')}: not found, so nothing can be resumed; start without --resume")
-        return found[-1]
-    return next(name for name in names if not taken(name))

@@ -77,7 +77,7 @@ class Log:
             self.said = now
 
     def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None:
-        """The accuracies of a training batch."""
+        """Accuracies on training characters, and a batch of training tasks for the picture."""
         self.say(f"epoch: {epoch}\n{vector(result.vector)}")
         self._curves("train", epoch, result)
         self.writer.add_image("episode", episode_picture(tasks), epoch)

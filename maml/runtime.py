@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import os
+import platform
 import signal
 import sys
 from pathlib import Path
@@ -27,6 +28,14 @@ def environment(threads: int = 1) -> dict[str, str]:
     if "AuthenticAMD" in text and "avx2" in text:
         variables["MKL_DEBUG_CPU_TYPE"] = "5"
     return variables
+
+
+def machine() -> str:
+    """The processor and its cores, for beside a measurement."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
 def end_with_parent() -> None:

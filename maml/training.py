@@ -6,13 +6,12 @@ import dataclasses
 import math
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from maml import checkpoint, evaluation
+from maml import checkpoint, evaluation, runs
 from maml.config import Config
 from maml.errors import UserError
 from maml.functional import Statistics
@@ -22,7 +21,7 @@ from maml.omniglot import Index
 from maml.parallel import Processes
 from maml.tasks import TaskSampler, with_distortions
 
-WHERE_AND_HOW_OFTEN = {"data", "log", "checkpoints", "use_gpu", "workers", "print_every", "save_every"}
+PROGRESS_TASKS = 32  # behind each line of training accuracies
 
 
 def learning_rate(config: Config, epoch: int) -> float:
@@ -40,6 +39,11 @@ def training_sampler(config: Config, images: np.ndarray) -> TaskSampler:
     return TaskSampler(images, *config.train_task, np.random.default_rng([config.seed, 1]), config.rotations)
 
 
+def progress_sampler(config: Config, images: np.ndarray, epoch: int) -> TaskSampler:
+    """Tasks of training characters as validation asks them, to be compared with it; other ones at each epoch."""
+    return TaskSampler(images, *config.test_task, np.random.default_rng([config.seed, 5, epoch]), config.rotations)
+
+
 def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
     """The same tasks at every validation."""
     return TaskSampler(images, *config.test_task, np.random.default_rng([config.seed, 2]))
@@ -50,6 +54,7 @@ class Run:
 
     def __init__(self, config: Config, learner: Learner, arrays: dict[str, np.ndarray], index: Index, processes: Processes | None = None):
         self.config, self.learner, self.index = config, learner, index
+        self.best_path, self.resume_path = runs.best_path(config), runs.resume_path(config)
         self.processes = processes or Processes()
         images = np.concatenate([arrays["train"], arrays["val"]]) if config.train_on_val else arrays["train"]
         self.sampler = training_sampler(config, images)
@@ -60,16 +65,6 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.stop = False
-
-    @property
-    def best_path(self) -> Path:
-        """The weights that were best on validation tasks."""
-        return Path(self.config.checkpoints) / f"{self.config.name}.pkl"
-
-    @property
-    def resume_path(self) -> Path:
-        """All that `--resume` needs."""
-        return Path(self.config.log) / self.config.name / "resume.pkl"
 
     def weights(self) -> dict[str, Any]:
         """What evaluation needs: the weights, their configuration, and which characters they were trained and chosen on."""
@@ -87,10 +82,8 @@ class Run:
     def resume(self) -> None:
         """Continue where the saved state stopped; a `UserError` where it belongs to another configuration or other data."""
         state = checkpoint.load(self.resume_path)
-        for key, ours in dataclasses.asdict(self.config).items():
-            if key not in WHERE_AND_HOW_OFTEN and state["config"].get(key) != ours:
-                raise UserError(f"{self.resume_path}: was started with {key} {state['config'].get(key)!r}, not {ours!r}; "
-                                "resume with the same, or give the new run another --name")
+        if different := runs.differences(self.config, state):
+            raise UserError(f"{self.resume_path}: was started with {different[0]}; resume with the same, or start without --resume")
         if state["data"]["sha256"] != self.index.sha256:
             raise UserError(f"{self.resume_path}: was trained on other arrays than those in {self.config.data}; name theirs by --data")
         set_weights(self.learner, state, self.resume_path)
@@ -120,7 +113,8 @@ class Run:
             log.step(self.epoch, metrics)
             last = self.epoch == config.epochs
             if self.epoch % config.print_every == 0:
-                log.train(self.epoch, tasks, evaluation.measure(self.learner, tasks))
+                seen = progress_sampler(config, self.sampler.images, self.epoch)
+                log.train(self.epoch, tasks, evaluation.evaluate(self.learner, seen, PROGRESS_TASKS, processes))
             if self.epoch % config.val_every == 0 or last:
                 self.validate(log)
             if self.epoch % config.save_every == 0 or last:

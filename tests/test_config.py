@@ -71,16 +71,3 @@ def test_committed_configurations_state_only_what_differs(path):
     default = dataclasses.asdict(config.Config())
     stated = config.read_yaml(path)
     assert stated and all(default[key] != value for key, value in stated.items())
-
-
-def test_a_new_run_never_takes_the_name_of_another(tmp_path):
-    c = config.Config(name="a", log=str(tmp_path / "log"), checkpoints=str(tmp_path / "checkpoints"))
-    assert config.run_name(c, resume=False) == "a"
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "a.pkl").touch()
-    assert config.run_name(c, resume=False) == "a-2"
-    with pytest.raises(UserError, match="nothing can be resumed"):
-        config.run_name(c, resume=True)
-    (tmp_path / "log" / "a-2").mkdir(parents=True)
-    (tmp_path / "log" / "a-2" / "resume.pkl").touch()
-    assert config.run_name(c, resume=False) == "a-3" and config.run_name(c, resume=True) == "a-2"

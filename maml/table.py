@@ -1,0 +1,105 @@
+"""The table of results in both READMEs: made from JSON files beside the checkpoints, never by hand.
+
+`python -m maml.table` measures every checkpoint, writes what it found beside it, and rewrites the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from maml import errors, trained
+from maml.logs import duration
+from maml.runtime import machine
+
+BEGIN, END = "<!-- results: made by make table -->", "<!-- end of results -->"
+READMES = {"README.md": ["method", "task", "published", "ours, transductive", "ours, inductive", "tasks", "split", "seed", "trained for",
+                         "weights"],
+           "README_zh.md": ["方法", "任务", "论文", "本项目，直推", "本项目，归纳", "任务数", "划分", "种子", "训练时长", "权重"]}
+NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "protonet": "Prototypical Networks"}
+PUBLISHED = {  # %, of the papers, whose protocols README tells
+    "maml": {(5, 1): "98.7 ± 0.4", (5, 5): "99.9 ± 0.1", (20, 1): "95.8 ± 0.3", (20, 5): "98.9 ± 0.2"},
+    "fomaml": {(5, 1): "98.3 ± 0.5", (5, 5): "99.2 ± 0.2", (20, 1): "89.4 ± 0.5", (20, 5): "97.9 ± 0.1"},
+    "reptile": {(5, 1): "97.68 ± 0.04", (5, 5): "99.48 ± 0.06", (20, 1): "89.43 ± 0.14", (20, 5): "97.12 ± 0.32"},
+    "protonet": {(5, 1): "98.8", (5, 5): "99.7", (20, 1): "96.0", (20, 5): "98.9"},
+}
+ANY_WAY_TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
+
+
+def measure(path: Path, data: str, tasks: int) -> dict[str, Any]:
+    """All results of a checkpoint on test characters, in both modes of batch normalisation, and where its weights come from."""
+    model = trained.read(path)
+    algorithm = "fomaml" if model.config.algorithm == "maml" and model.config.first_order else model.config.algorithm
+    asked = ANY_WAY_TASKS if model.config.algorithm in trained.ANY_WAY else [(model.config.n_way, model.config.k_spt)]
+    results = []
+    for way, shot in asked:
+        for bn in ("transductive", "inductive"):
+            command = [sys.executable, "evaluate.py", "--checkpoint", str(path), "--data", data, "--n_way", str(way), "--k_spt", str(shot),
+                       "--bn", bn, "--tasks", str(tasks), "--json"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise errors.UserError(f"{path}: evaluate.py failed: {done.stderr.strip()}")
+            results.append(json.loads(done.stdout))
+            print(f"{path.name}: {way}-way {shot}-shot {bn} {percent(results[-1])}", flush=True)
+    return {"method": algorithm, "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
+            "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine(), "results": results}
+
+
+def percent(result: dict[str, Any]) -> str:
+    """98.76 ± 0.12"""
+    return f"{100 * result['accuracy']:.2f} ± {100 * result['interval']:.2f}"
+
+
+def rows(folder: Path) -> list[list[str]]:
+    """The table's cells from the JSON files in `folder`."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        by_task: dict[tuple[int, int], dict[str, Any]] = {}
+        for result in report["results"]:
+            if result["data"] == "omniglot":  # what was measured on anything else never stands in this table
+                by_task.setdefault((result["n_way"], result["k_spt"]), {})[result["bn"]] = result
+        for (way, shot), modes in by_task.items():
+            one = next(iter(modes.values()))
+            found.append((list(NAMES).index(report["method"]), way, shot,
+                          [NAMES[report["method"]], f"{way}-way {shot}-shot", PUBLISHED[report["method"]][way, shot],
+                           *(percent(modes[bn]) if bn in modes else "" for bn in ("transductive", "inductive")),
+                           f"{one['tasks']:,}", one["split"], str(report["seed"]), duration(report["trained_seconds"]),
+                           f"[{path.stem}](checkpoints/{path.stem}.pkl)"]))
+    return [cells for *_, cells in sorted(found)]
+
+
+def rewrite(readme: Path, header: list[str], folder: Path) -> str:
+    """The text of `readme` with its table made anew."""
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = [header, ["---"] * len(header), *rows(folder)]
+    return before + BEGIN + "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n" + END + after
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m maml.table", description=__doc__,
+                                     epilog="example:\n  python -m maml.table --tasks 10000",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), metavar="DIR", help="(default: %(default)s)")
+    parser.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
+    parser.add_argument("--tasks", type=int, default=10000, metavar="INT", help="test tasks for each figure (default: %(default)s)")
+    parser.add_argument("--only-write", action="store_true", help="measure nothing, write the tables from the stored results")
+    parser.add_argument("names", nargs="*", help="checkpoints to measure (default: all)")
+    arguments = parser.parse_args()
+    if not arguments.only_write:
+        paths = [arguments.checkpoints / f"{name}.pkl" for name in arguments.names] or sorted(arguments.checkpoints.glob("*.pkl"))
+        for path in paths:
+            report = measure(path, arguments.data, arguments.tasks)
+            path.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, header in READMES.items():
+        Path(name).write_text(rewrite(Path(name), header, arguments.checkpoints), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,103 @@
+import numpy as np
+import paddle
+import pytest
+from conftest import check_twice_differentiable, numerical_gradient, relative_error
+
+from maml import functional as fn
+from maml.algorithms.protonet import ProtoNet, prototypes
+from maml.network import ConvNet
+from maml.tasks import TaskBatch
+
+POINTS = np.array([[[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]])
+LABELS = np.array([[0, 1, 0, 1]])
+
+
+def test_prototypes_of_four_points_are_class_means_by_label():
+    assert prototypes(paddle.to_tensor(POINTS), paddle.to_tensor(LABELS), 2).numpy().tolist() == [[[0, 1], [4, 1]]]
+
+
+@pytest.mark.parametrize("distance, expected", [
+    ("euclidean", [[-(1 + 4), -(9 + 4)]]),
+    ("cosine", [[3 / np.sqrt(10), 7 / np.sqrt(10 * 17)]]),
+    ("dot", [[3, 7]]),
+])
+def test_similarities_of_one_point_to_two_prototypes(distance, expected):
+    """The query (1, 3) against (0, 1) and (4, 1)."""
+    scores = fn.SIMILARITIES[distance](paddle.to_tensor([[[1.0, 3.0]]]), paddle.to_tensor([[[0.0, 1.0], [4.0, 1.0]]]))
+    assert scores.numpy()[0] == pytest.approx(np.array(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("distance", fn.SIMILARITIES)
+def test_similarities_twice(rng, distance):
+    check_twice_differentiable(fn.SIMILARITIES[distance], rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 2, 4)))
+
+
+def learner(rng, **options):
+    return ProtoNet(ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2, dtype="float64"), beta=0.01, **options)
+
+
+def episodes(rng, tasks=2, way=2, shot=2, query=3):
+    def images(count):
+        return rng.random((tasks, way * count, 1, 6, 6)), np.tile(np.arange(way).repeat(count), (tasks, 1))
+
+    return TaskBatch(*images(shot), *images(query))
+
+
+def test_gradient_equals_finite_differences(rng):
+    proto, tasks = learner(rng), episodes(rng, tasks=1)
+    _, gradient, _ = proto.gradient(*map(paddle.to_tensor, tasks))
+    for p, g in list(zip(proto.network.theta, gradient))[:4]:
+        value = p.numpy()
+
+        def loss(a):
+            p.set_value(a)
+            return proto.gradient(*map(paddle.to_tensor, tasks))[0].item()
+
+        expected = numerical_gradient(loss, value)
+        p.set_value(value)
+        assert relative_error(g[0].numpy(), expected) < 1e-6
+
+
+def scores(proto, tasks):
+    support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
+    (adapted,) = proto.adapt(support_x, support_y)
+    return proto.predict(adapted, query_x).numpy()
+
+
+@pytest.mark.parametrize("transductive", [False, True])
+def test_permuting_the_support_changes_nothing(rng, transductive):
+    proto, tasks = learner(rng, transductive=transductive), episodes(rng)
+    proto.meta_step(tasks)
+    order = rng.permutation(4)
+    shuffled = tasks._replace(support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order])
+    assert relative_error(scores(proto, tasks), scores(proto, shuffled)) < 1e-10
+
+
+def test_inductive_queries_do_not_see_each_other(rng):
+    proto, tasks = learner(rng), episodes(rng)
+    proto.meta_step(tasks)
+    assert relative_error(scores(proto, tasks._replace(query_x=tasks.query_x[:, :1]))[:, 0], scores(proto, tasks)[:, 0]) < 1e-10
+
+
+def test_one_encoder_serves_any_way_and_shot(rng):
+    proto = learner(rng)
+    proto.meta_step(episodes(rng))
+    assert scores(proto, episodes(rng, way=5, shot=1)).shape == (2, 15, 5)
+
+
+def test_running_statistics_follow_the_batches(rng):
+    proto, tasks = learner(rng), episodes(rng, tasks=1)
+    _, _, record = proto.gradient(*map(paddle.to_tensor, tasks))
+    proto.meta_step(tasks)
+    first = [s.numpy() for pair in proto.network.running for s in pair]
+    assert all((a == b.numpy()).all() for a, b in zip(first, record))  # the first batch sets them
+    _, _, record = proto.gradient(*map(paddle.to_tensor, tasks))
+    proto.meta_step(tasks)
+    for new, old, batch in zip((s.numpy() for pair in proto.network.running for s in pair), first, record):
+        assert np.allclose(new, 0.9 * old + 0.1 * batch.numpy(), rtol=1e-12)
+
+
+def test_training_lowers_the_loss(rng):
+    proto, tasks = learner(rng), episodes(rng, tasks=1)
+    losses = [proto.meta_step(tasks)["loss"] for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]

@@ -1,0 +1,80 @@
+"""The READMEs: every command in them runs, both show the same ones, and their table is what the stored results say."""
+
+import re
+import shlex
+
+import pytest
+from conftest import ROOT, script
+
+from maml import glyphs, table
+
+READMES = [ROOT / name for name in table.READMES]
+SHORT = {"train.py": ["--epochs", 2, "--task_num", 2, "--val_tasks", 2, "--val_every", 2, "--print_every", 2, "--k_query", 2,
+                      "--train_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 1, "--distortions", 0, "--workers", 1],
+         "evaluate.py": ["--tasks", 2, "--workers", 1]}
+
+
+def commands(path):
+    blocks = re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    return [line.partition("    #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def test_both_show_the_same_commands():
+    assert commands(READMES[0]) == commands(READMES[1]) and len(commands(READMES[0])) > 15
+
+
+def test_both_have_the_same_sections_and_name_files_that_exist():
+    levels = [re.findall(r"^#+", path.read_text(encoding="utf-8"), re.MULTILINE) for path in READMES]
+    assert levels[0] == levels[1]
+    for path in [*READMES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda p: p.name)
+def test_the_table_is_what_the_stored_results_say(path):
+    assert path.read_text(encoding="utf-8") == table.rewrite(path, table.READMES[path.name], ROOT / "checkpoints")
+
+
+def test_every_checkpoint_has_its_results_and_configuration():
+    for path in (ROOT / "checkpoints").glob("*.pkl"):
+        assert path.with_suffix(".json").exists() and (ROOT / "configs" / f"{path.stem}.yaml").exists()
+        assert path.stat().st_size < 2 << 20
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder like the project's root after the data were put in place, with short runs of all methods that the commands evaluate."""
+    folder = tmp_path_factory.mktemp("workplace")
+    for path in ROOT.iterdir():
+        if path.suffix == ".py" or path.name in ("maml", "configs", "Makefile") or path.name.startswith("requirements"):
+            (folder / path.name).symlink_to(path)
+    glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
+    script("make_data.py", cwd=folder)
+    for flags in (["--config", "configs/maml_5w1s.yaml"], ["--config", "configs/protonet_60w1s.yaml", "--train_way", 20]):
+        script("train.py", *flags, *SHORT["train.py"], cwd=folder)
+    return folder
+
+
+def unique(lines):
+    return list(dict.fromkeys(lines))
+
+
+@pytest.mark.parametrize("command", [c for c in unique(commands(READMES[0])) if c.startswith("python ") and " -m " not in c])
+def test_python_commands_run(workplace, command):
+    _, name, *flags = shlex.split(command)
+    short = list(SHORT.get(name, []))
+    if "protonet" in command and name == "train.py":
+        short += ["--train_way", 20]
+    script(name, *flags, *short, cwd=workplace)
+
+
+@pytest.mark.parametrize("command", [c for c in unique(commands(READMES[0])) if not c.startswith("python ")])
+def test_other_commands_name_what_is_there(command):
+    first, *rest = shlex.split(command)
+    if first == "make":
+        assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif first == "pip":
+        assert (ROOT / rest[-1]).exists()
+    else:
+        assert first == "visualdl"
