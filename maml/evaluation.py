@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,7 +19,10 @@ TASKS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Result:
-    """Accuracies and query losses, [tasks, steps + 1]: column 0 is before adaptation, column k after k update steps."""
+    """Accuracies and query losses, [tasks, steps + 1]: column 0 is before adaptation, column k after k update steps.
+
+    [tasks, 1] where only the last step was measured.
+    """
 
     accuracies: np.ndarray
     losses: np.ndarray
@@ -40,17 +44,18 @@ class Result:
         return float(1.96 * last.std(ddof=1) / np.sqrt(len(last))) if len(last) > 1 else float("nan")
 
 
-def measure(learner: Learner, tasks: TaskBatch) -> Result:
-    """Adapt to each task's support and score its queries."""
+def measure(learner: Learner, tasks: TaskBatch, every_step: bool = True) -> Result:
+    """Adapt to each task's support and score its queries, after every update step, or, which is quicker, after the last one only."""
     support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
-    scores = [learner.predict(adapted, query_x) for adapted in learner.adapt(support_x, support_y)]
+    states = learner.adapt(support_x, support_y)
+    scores = [learner.predict(adapted, query_x) for adapted in (states if every_step else deque(states, maxlen=1))]
     with paddle.no_grad():
         return Result(np.stack([fn.accuracy(s, query_y).numpy() for s in scores], axis=1),
                       np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1))
 
 
 def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Processes | None = None,
-             progress: Callable[[Iterable], Iterable] = iter) -> Result:
+             progress: Callable[[Iterable], Iterable] = iter, every_step: bool = True) -> Result:
     """`measure` on the sampler's next `tasks` tasks, each process on some of them; all get the whole result.
 
     `progress` wraps the sequence of numbers of tasks that are drawn at once.
@@ -62,7 +67,7 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
         mine = batch % processes.size == processes.rank
         drawn = sampler.sample(size, slice(None) if mine or total is None else slice(0))  # all draw all, to stay in step
         if mine or total is None:
-            result = measure(learner, drawn)
+            result = measure(learner, drawn, every_step)
         if total is None:
             total = np.zeros((2, tasks, result.accuracies.shape[1]), np.float32)
         if mine:

@@ -67,7 +67,7 @@ class Network(nn.Layer, ABC):
         """x [T, N, 1, H, W], or what `prepare` made of it -> scores [T, N, way], or embeddings [T, N, features] without a classifier.
 
         Without `params` these are `theta`, for all tasks. Batch normalisation takes `statistics`, one for each layer, or, without, those
-        of x itself; `record`, a list, is given the latter.
+        of x itself, which `record`, a list, is given.
         """
         if params is None:
             params = [p.unsqueeze(0) for p in self.theta]
@@ -111,14 +111,10 @@ class ConvNet(Network):
         for block, size in enumerate(self.sizes[:-1]):
             w, gamma, beta = params[3 * block:3 * block + 3]
             if block == 0:
-                if record is not None:
-                    record.append(fn.input_statistics(x, w))
-                h = fn.input_block(x, w, gamma, beta, statistics[0])  # [T, P*N + 1, 64]
+                h = fn.input_block(x, w, gamma, beta, statistics[0], record)  # [T, P*N + 1, 64]
             else:
                 h = fn.convolve(h, w, fn.patches(size, size, 1 if self.pooled else 2, images, self.pooled))  # [T, P*N, 64]
-                if record is not None:
-                    record.append(fn.row_statistics(h))
-                h = fn.batch_norm(h, gamma, beta, statistics[block])
+                h = fn.batch_norm(h, gamma, beta, statistics[block], record)
             if self.pooled:
                 h = fn.max_pool(h, size, size, images)  # before ReLU, which gives the same with a quarter of its work
             h = F.relu(h)
@@ -146,10 +142,7 @@ class DenseNet(Network):
         h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, H*W]
         for layer in range(len(self.sizes) - 1):
             w, gamma, beta = params[3 * layer:3 * layer + 3]
-            h = paddle.matmul(h, w)
-            if record is not None:
-                record.append(fn.row_statistics(h))
-            h = F.relu(fn.batch_norm(h, gamma, beta, statistics[layer]))
+            h = F.relu(fn.batch_norm(paddle.matmul(h, w), gamma, beta, statistics[layer], record))
         return h
 
 

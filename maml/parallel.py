@@ -6,6 +6,8 @@ steps. `train.py` starts the processes itself (`start`), or is started as one of
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -97,7 +99,8 @@ class Processes:
             os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if gpu else "gloo")
             import paddle.distributed
 
-            paddle.distributed.init_parallel_env()
+            with contextlib.redirect_stderr(io.StringIO()):  # where it would list Paddle's own flags
+                paddle.distributed.init_parallel_env()
 
     @property
     def first(self) -> bool:

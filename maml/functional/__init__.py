@@ -26,7 +26,7 @@ from maml.functional.algebra import (
 from maml.functional.convolution import Patches, convolve, patches
 from maml.functional.first_layer import InputPatches, input_block, input_patches, input_statistics
 from maml.functional.losses import accuracy, cross_entropy, log_softmax
-from maml.functional.normalization import EPSILON, Statistics, batch_norm, normalize, row_statistics
+from maml.functional.normalization import EPSILON, Statistics, batch_norm, normalize
 from maml.functional.pooling import max_pool
 from maml.functional.rows import append_zero_row, mean_rows, repeat_rows, sum_rows
 from maml.functional.similarities import SIMILARITIES, cosine, dot, negative_squared_distance, normalized
@@ -35,5 +35,5 @@ __all__ = [
     "EPSILON", "InputPatches", "Patches", "SIMILARITIES", "Statistics", "accuracy", "append_zero_row", "apply_gradient",
     "batch_norm", "clip_by_task", "convolve", "cosine", "cross_entropy", "descend", "dot", "for_each_task", "in_parts",
     "input_block", "input_patches", "input_statistics", "leaves", "log_softmax", "max_pool", "mean_over_tasks", "mean_rows",
-    "negative_squared_distance", "norm", "normalize", "normalized", "patches", "repeat_rows", "row_statistics", "sum_rows",
+    "negative_squared_distance", "norm", "normalize", "normalized", "patches", "repeat_rows", "sum_rows",
 ]

@@ -56,13 +56,16 @@ def input_statistics(x: InputPatches, w: Tensor) -> Statistics:
     return Statistics(paddle.matmul(x.mean, w), sum_rows(w * paddle.matmul(x.covariance, w)))
 
 
-def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None) -> Tensor:
+def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None,
+                record: list[Statistics] | None = None) -> Tensor:
     """batch_norm(convolve(x, w)) as a single product, [T, P_out * N + 1, C]; the last row is zero.
 
     Batch normalisation is affine in the convolution's output, y s + (beta - mean s) with s = gamma / sqrt(variance + eps),
     so it can be folded into the weights exactly: s scales their columns and the rest is a bias, against the patches' ones.
     """
     mean, variance = given or input_statistics(x, w)
+    if record is not None:
+        record.append(Statistics(mean.detach(), variance.detach()))
     scale = gamma * paddle.rsqrt(variance + EPSILON)
     folded = paddle.concat([w * repeat_rows(scale, w.shape[1]), beta - mean * scale], axis=1)
     return paddle.matmul(x.columns, folded)

@@ -13,6 +13,13 @@ from maml.functional.rows import apply, mean_rows, repeat_rows
 EPSILON = 1e-5
 
 
+class Statistics(NamedTuple):
+    """What batch normalisation needs to know of a batch; mean and (biased) variance, each [T, 1, C]."""
+
+    mean: Tensor
+    variance: Tensor
+
+
 def _project(g: Tensor, normal: Tensor) -> Tensor:
     """P g = g - mean(g) - x_hat mean(g x_hat), by column."""
     rows = g.shape[1]
@@ -29,10 +36,14 @@ class _Normalize(PyLayer):
     """
 
     @staticmethod
-    def forward(ctx, needs, x):
+    def forward(ctx, needs, x, record):
         rows = x.shape[1]
-        centred = x - repeat_rows(mean_rows(x), rows)
-        r = paddle.rsqrt(mean_rows(centred * centred) + EPSILON)
+        mean = mean_rows(x)
+        centred = x - repeat_rows(mean, rows)
+        variance = mean_rows(centred * centred)
+        if record is not None:
+            record.append(Statistics(mean, variance))
+        r = paddle.rsqrt(variance + EPSILON)
         normal = centred * repeat_rows(r, rows)
         ctx.save_for_backward(x)
         ctx.normal, ctx.r = normal.detach(), r  # the output itself would hold its own graph alive, a leak
@@ -61,29 +72,19 @@ class _NormalizeGradient(PyLayer):
         return (r_rows * projected if ctx.needs[0] else None, -r_rows * r_rows * curved if ctx.needs[1] else None)
 
 
-def normalize(x: Tensor) -> Tensor:
-    """Rows of x [T, M, C] to mean 0 and variance 1 by column (Ioffe & Szegedy 2015, Algorithm 1, without scale and shift)."""
-    return apply(_Normalize, x)
+def normalize(x: Tensor, record: list[Statistics] | None = None) -> Tensor:
+    """Rows of x [T, M, C] to mean 0 and variance 1 by column (Ioffe & Szegedy 2015, Algorithm 1, without scale and shift).
+
+    `record`, a list, is given the mean and variance that were found.
+    """
+    return apply(_Normalize, x, record=record)
 
 
-class Statistics(NamedTuple):
-    """What batch normalisation needs to know of a batch; mean and (biased) variance, each [T, 1, C]."""
-
-    mean: Tensor
-    variance: Tensor
-
-
-def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None) -> Tensor:
-    """Batch normalisation of rows x [T, M, C] with their own statistics, or with `given` ones."""
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None,
+               record: list[Statistics] | None = None) -> Tensor:
+    """Batch normalisation of rows x [T, M, C] with their own statistics, which `record` is given, or with `given` ones."""
     rows = x.shape[1]
     if given is None:
-        return normalize(x) * repeat_rows(gamma, rows) + repeat_rows(beta, rows)
+        return normalize(x, record) * repeat_rows(gamma, rows) + repeat_rows(beta, rows)
     scale = gamma * paddle.rsqrt(given.variance + EPSILON)
     return x * repeat_rows(scale, rows) + repeat_rows(beta - given.mean * scale, rows)
-
-
-def row_statistics(x: Tensor) -> Statistics:
-    """Mean and variance of the rows of x [T, M, C]."""
-    mean = mean_rows(x)
-    centred = x - repeat_rows(mean, x.shape[1])
-    return Statistics(mean, mean_rows(centred * centred))

@@ -9,8 +9,24 @@ from paddle.autograd import PyLayer
 from maml.functional.rows import apply
 
 
+class _MaxPool(PyLayer):
+    @staticmethod
+    def forward(ctx, needs, x, size):
+        a, b, c, d = (x[:, k * size:(k + 1) * size] for k in range(4))
+        ab, cd = paddle.maximum(a, b), paddle.maximum(c, d)
+        above, left, lower_left = ((first >= second).astype(x.dtype) for first, second in ((ab, cd), (a, b), (c, d)))
+        below = 1 - above
+        ctx.choices = [above * left, above * (1 - left), below * lower_left, below * (1 - lower_left)]
+        ctx.rows = x.shape[1]
+        return paddle.maximum(ab, cd)
+
+    @staticmethod
+    def backward(ctx, g):
+        return apply(_Unselect, g, choices=ctx.choices, rows=ctx.rows)
+
+
 class _Select(PyLayer):
-    """The rows of x, by quarters, where each `choice` is 1; linear, and the transpose of `_Unselect`."""
+    """The rows of x, by quarters, where each of `choices` is 1; linear, and the transpose of `_Unselect`."""
 
     @staticmethod
     def forward(ctx, needs, x, choices):
@@ -37,11 +53,4 @@ class _Unselect(PyLayer):
 
 def max_pool(x: Tensor, height: int, width: int, images: int) -> Tensor:
     """The largest of each 2x2 window, [T, (height // 2) * (width // 2) * N, C]; of equal ones the first, as blank paper has many."""
-    size = height // 2 * (width // 2) * images
-    corners = [x[:, k * size:(k + 1) * size].detach() for k in range(4)]
-    largest = paddle.maximum(paddle.maximum(corners[0], corners[1]), paddle.maximum(corners[2], corners[3]))
-    choices, free = [], paddle.ones_like(largest)
-    for corner in corners:
-        choices.append(free * (corner == largest).astype(x.dtype))
-        free = free - choices[-1]
-    return apply(_Select, x, choices=choices)
+    return apply(_MaxPool, x, size=height // 2 * (width // 2) * images)

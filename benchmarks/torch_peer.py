@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""The same steps in plain PyTorch, each in the fastest straightforward form known to us; bench.py runs this in an environment of its own.
+
+Prints one JSON line: seconds a step (median after burn-in) and the threads used.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+
+BURN_IN = 2
+
+
+def parameters(outputs, features):
+    """Four blocks of 64 filters, each with scale and shift, and a classifier where `outputs` says so."""
+    shapes = [shape for channels in (1, 64, 64, 64) for shape in ((64, channels, 3, 3), (64,), (64,))]
+    shapes += [(outputs, features), (outputs,)] if outputs else []
+    return [torch.full(s, 1.0) if len(s) == 1 else 0.1 * torch.randn(s) for s in shapes]
+
+
+def forward(params, x, pooled):
+    stride = 1 if pooled else 2
+    for w, gamma, beta in zip(params[0:12:3], params[1:12:3], params[2:12:3]):
+        x = F.relu(F.batch_norm(F.conv2d(x, w, stride=stride, padding=1), None, None, gamma, beta, training=True))
+        x = F.max_pool2d(x, 2) if pooled else x
+    x = x.flatten(1)
+    return F.linear(x, *params[12:]) if len(params) > 12 else x
+
+
+def inner_loop(params, x, y, steps, create_graph):
+    for _ in range(steps):
+        gradient = torch.autograd.grad(F.cross_entropy(forward(params, x, False), y), params, create_graph=create_graph)
+        params = [p - 0.1 * g for p, g in zip(params, gradient)]
+        if not create_graph:
+            params = [p.detach().requires_grad_() for p in params]
+    return params
+
+
+def images(count, pooled=False):
+    x = torch.rand(count, 1, 28, 28)
+    return x.contiguous(memory_format=torch.channels_last) if pooled else x
+
+
+def labels(way, each):
+    return torch.arange(way).repeat_interleave(each)
+
+
+def build(a):
+    """A function without arguments that takes one step."""
+    pooled = a.algorithm == "protonet"
+    theta = [p.requires_grad_() for p in parameters(None if pooled else a.way, 256)]
+    optimizer = torch.optim.Adam(theta, 1e-3)
+    tasks = [(images(a.way * a.shot), labels(a.way, a.shot), images(a.way * a.query), labels(a.way, a.query)) for _ in range(a.tasks)]
+
+    def maml(second_order):
+        optimizer.zero_grad()
+        for support_x, support_y, query_x, query_y in tasks:
+            adapted = inner_loop(theta, support_x, support_y, a.steps, second_order)
+            loss = F.cross_entropy(forward(adapted, query_x, False), query_y)
+            if second_order:
+                loss.backward()
+            else:
+                for p, g in zip(theta, torch.autograd.grad(loss, adapted)):
+                    p.grad = g if p.grad is None else p.grad.add_(g)
+        optimizer.step()
+
+    def reptile():
+        with_gradient = [p.detach().requires_grad_() for p in theta]
+        ends = [inner_loop(with_gradient, x, y, a.steps, False) for x, y, _, _ in tasks]
+        with torch.no_grad():
+            for p, *adapted in zip(theta, *ends):
+                p.add_(sum(w - p for w in adapted), alpha=1 / a.tasks)
+
+    def protonet():
+        optimizer.zero_grad()
+        z = forward(theta, episode, True)
+        prototypes = z[:a.way * a.shot].view(a.way, a.shot, -1).mean(1)
+        distance = torch.cdist(z[a.way * a.shot:], prototypes).square()
+        F.cross_entropy(-distance, labels(a.way, a.query)).backward()
+        optimizer.step()
+
+    def evaluate():
+        for support_x, support_y, query_x, query_y in tasks:
+            adapted = inner_loop(theta, support_x, support_y, a.steps, False)
+            with torch.no_grad():
+                (forward(adapted, query_x, False).argmax(1) == query_y).float().mean().item()
+
+    if pooled:
+        episode = images(a.way * (a.shot + a.query), True)
+    steps = {"maml": lambda: maml(True), "fomaml": lambda: maml(False), "reptile": reptile, "protonet": protonet, "evaluate": evaluate}
+    return steps[a.algorithm]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("algorithm", choices=["maml", "fomaml", "reptile", "protonet", "evaluate"])
+    for name in ("way", "shot", "query", "steps", "tasks", "repeats"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    step = build(arguments)
+    seconds = []
+    for _ in range(BURN_IN + arguments.repeats):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": statistics.median(seconds[BURN_IN:]), "threads": torch.get_num_threads(), "memory": memory}))
+
+
+if __name__ == "__main__":
+    main()
