@@ -32,6 +32,7 @@ def main() -> int:
     how.add_argument("--seed", type=int, default=0, metavar="INT", help="of the tasks (default: %(default)s)")
     how.add_argument("--workers", type=int, default=0, metavar="INT", help="processes (default: as many as GPUs, else cores)")
     how.add_argument("--use_gpu", action="store_true", help="compute on a GPU")
+    how.add_argument("--figures", metavar="DIR", help="write figures there: learning curves, query images with predictions")
     how.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
     for name, low in (("tasks", 1), ("seed", 0), ("workers", 0), ("n_way", 2), ("k_spt", 1), ("k_query", 1), ("glob_update_step_test", 0)):
@@ -77,6 +78,8 @@ def work(arguments: argparse.Namespace) -> int:
               "data": index.source, "split": index.split, "part": arguments.part, "bn": bn, "tasks": arguments.tasks,
               "seed": arguments.seed, "accuracies": [round(float(a), 6) for a in result.vector],
               "accuracy": round(result.mean, 6), "interval": round(result.interval, 6)}
+    if arguments.figures:
+        draw(arguments.figures, model, learner, sampler.sample(1))
     if arguments.json:
         print(json.dumps(report))
         return 0
@@ -87,6 +90,26 @@ def work(arguments: argparse.Namespace) -> int:
           f"accuracy after 0, 1, ... update steps: {logs.vector(result.vector)}\n"
           f"accuracy: {100 * result.mean:.2f} +- {100 * result.interval:.2f}% (95% interval over tasks)")
     return 0
+
+
+def draw(folder, model, learner, task) -> None:
+    """Write the figures of a checkpoint and of a task to `folder`."""
+    from pathlib import Path
+
+    import paddle
+
+    from maml import plots
+
+    *_, adapted = learner.adapt(*map(paddle.to_tensor, task[:2]))
+    predicted = learner.predict(adapted, paddle.to_tensor(task.query_x)).numpy()[0].argmax(-1)
+    figures = {"learning_curves.png": plots.learning_curves(model.state["history"], f"{model.path.stem}: accuracy while training"),
+               "predictions.png": plots.predictions(task.query_x[0], task.query_y[0], predicted, f"{model.path.stem}: queries of a task")}
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            figure.savefig(Path(folder) / name, dpi=120)
+    except OSError as error:
+        raise errors.UserError(f"{folder}: cannot be written ({error.strerror}); name another folder by --figures") from None
 
 
 if __name__ == "__main__":

@@ -114,7 +114,9 @@ class Run:
             last = self.epoch == config.epochs
             if self.epoch % config.print_every == 0:
                 seen = progress_sampler(config, self.sampler.images, self.epoch)
-                log.train(self.epoch, tasks, evaluation.evaluate(self.learner, seen, PROGRESS_TASKS, processes))
+                result = evaluation.evaluate(self.learner, seen, PROGRESS_TASKS, processes)
+                self.history.append({"epoch": self.epoch, "part": "train", "accuracies": result.vector.tolist()})
+                log.train(self.epoch, tasks, result)
             if self.epoch % config.val_every == 0 or last:
                 self.validate(log)
             if self.epoch % config.save_every == 0 or last:
@@ -125,7 +127,7 @@ class Run:
     @property
     def out_of_patience(self) -> bool:
         """Whether the last `patience` validations brought no new best."""
-        since = [h for h in self.history if h["epoch"] > self.best["epoch"]]
+        since = [h for h in self.history if h["part"] == "validation" and h["epoch"] > self.best["epoch"]]
         return 0 < self.config.patience <= len(since)
 
     def _ask_to_stop(self, number, frame) -> None:
@@ -140,7 +142,7 @@ class Run:
         """Measure on validation characters, and keep the weights if they are the best so far."""
         sampler = validation_sampler(self.config, self.validation_images)
         result = evaluation.evaluate(self.learner, sampler, self.config.val_tasks, self.processes)
-        self.history.append({"epoch": self.epoch, "accuracies": result.vector.tolist()})
+        self.history.append({"epoch": self.epoch, "part": "validation", "accuracies": result.vector.tolist()})
         if result.mean > self.best["accuracy"] or self.config.train_on_val:  # what was trained on cannot say which weights are best
             self.best = {"accuracy": result.mean, "epoch": self.epoch}
             if self.processes.first:

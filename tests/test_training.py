@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ROOT, script
+from PIL import Image
 
 from maml import checkpoint
 
@@ -55,7 +56,7 @@ def test_training_prints_accuracies_and_keeps_the_best(run):
     assert text.splitlines()[-1].startswith("best validation accuracy: ")
     best = checkpoint.load(out / "checkpoints" / "maml_5w1s.pkl")
     assert [len(h["accuracies"]) for h in best["history"]] == [3] * len(best["history"])
-    assert best["best"]["accuracy"] == max(h["accuracies"][-1] for h in best["history"])
+    assert best["best"]["accuracy"] == max(h["accuracies"][-1] for h in best["history"] if h["part"] == "validation")
     assert best["data"]["source"] == "stand-in" and len(best["data"]["rows"]["train"]) == 24 and "test" not in best["data"]["rows"]
 
 
@@ -203,6 +204,54 @@ def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_p
     state["weights"][0] = state["weights"][0] * np.float32("nan")
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(state))
     assert "not finite" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl", status=2).stderr
+
+
+def test_figures(data, run, tmp_path):
+    evaluate(data, run[0], "--figures", tmp_path / "figures")
+    for name in ("learning_curves.png", "predictions.png"):
+        assert Image.open(tmp_path / "figures" / name).size[0] > 500
+    (tmp_path / "file").touch()
+    assert "cannot be written" in evaluate(data, run[0], "--figures", tmp_path / "file", status=2).stderr
+
+
+def test_early_stopping(data, tmp_path):
+    text = train(data, tmp_path, "--glob_meta_lr", 0.0, "--patience", 2, "--val_every", 1, "--epochs", 50).stdout
+    assert checkpoint.load(resume_file(tmp_path))["epoch"] == 3 and "best validation accuracy" in text
+
+
+def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_path):
+    train(data, tmp_path, "--train_on_val", "--glob_meta_lr", 0.1)
+    best, last = checkpoint.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"), checkpoint.load(resume_file(tmp_path))
+    assert best["epoch"] == last["epoch"] == 8 and same(best["weights"], last["weights"])
+
+
+@pytest.mark.parametrize("flags", [
+    ["--algorithm", "reptile", "--train_query", 0, "--glob_meta_lr", 0.5, "--inner_optimizer", "adam", "--glob_base_lr", 0.001],
+    ["--algorithm", "protonet", "--train_way", 10, "--distance", "cosine"],
+    ["--first_order", "--network", "pooled"], ["--network", "dense"], ["--algorithm", "reptile", "--network", "perceptron"],
+], ids=lambda flags: " ".join(map(str, flags)))
+def test_every_algorithm_and_network_trains_resumes_and_evaluates(data, tmp_path, flags):
+    train(data, tmp_path, *flags, "--name", "whole", "--workers", 2)
+    train(data, tmp_path, *flags, "--name", "a", "--epochs", 8)
+    one, two = checkpoint.load(resume_file(tmp_path, "a")), checkpoint.load(resume_file(tmp_path, "whole"))
+    assert max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 5e-3
+    report = json.loads(evaluate(data, tmp_path, "--checkpoint", tmp_path / "checkpoints" / "a.pkl", "--json").stdout)
+    assert 0.1 < report["accuracy"] <= 1
+
+
+def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
+    train(data, tmp_path, "--algorithm", "protonet", "--train_way", 10)
+    report = json.loads(evaluate(data, tmp_path, "--n_way", 8, "--k_spt", 3, "--json").stdout)
+    assert (report["n_way"], report["k_spt"], report["bn"]) == (8, 3, "inductive")
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--algorithm", "reptile", "--train_shot", 18, "--train_query", 3], "train_shot + train_query is 21, but each character has 20"),
+    (["--algorithm", "protonet", "--train_way", 97], "n_way is 97, but there are only 96 classes"),
+    (["--algorithm", "maml", "--train_query", 0], "train_query 1"),
+])
+def test_impossible_training_tasks_are_refused(data, tmp_path, flags, message):
+    assert message in train(data, tmp_path, *flags, status=2).stderr
 
 
 def test_use_gpu_without_one_warns_and_goes_on(data, tmp_path):
