@@ -32,6 +32,7 @@ def main() -> int:
     how.add_argument("--seed", type=int, default=0, metavar="INT", help="of the tasks (default: %(default)s)")
     how.add_argument("--workers", type=int, default=0, metavar="INT", help="processes (default: as many as GPUs, else cores)")
     how.add_argument("--use_gpu", action="store_true", help="compute on a GPU")
+    how.add_argument("--last_step", action="store_true", help="measure after the last update step only, which is quicker")
     how.add_argument("--figures", metavar="DIR", help="write figures there: learning curves, query images with predictions")
     how.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
@@ -71,7 +72,8 @@ def work(arguments: argparse.Namespace) -> int:
     bn = arguments.bn or model.config.bn_mode
     sampler = TaskSampler(arrays[arguments.part], way, shot, query, np.random.default_rng([arguments.seed, 4]))
     result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
-                                 lambda items: tqdm(items, "evaluating", disable=None if processes.first else True))
+                                 lambda items: tqdm(items, "evaluating", disable=None if processes.first else True),
+                                 every_step=not arguments.last_step)
     if not processes.first:
         return 0
     report = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "n_way": way, "k_spt": shot, "k_query": query,
@@ -87,7 +89,7 @@ def work(arguments: argparse.Namespace) -> int:
         print(f"These are NOT Omniglot's characters, but {index.source} ones.")
     print(f"{model.path}: {model.config.algorithm}, {way}-way {shot}-shot, {query} queries a class, {arguments.tasks} tasks with seed "
           f"{arguments.seed}\n{index.source}, {arguments.part} characters of the {index.split} split, {bn} batch normalisation\n"
-          f"accuracy after 0, 1, ... update steps: {logs.vector(result.vector)}\n"
+          f"accuracy after {'the last update step' if arguments.last_step else '0, 1, ... update steps'}: {logs.vector(result.vector)}\n"
           f"accuracy: {100 * result.mean:.2f} +- {100 * result.interval:.2f}% (95% interval over tasks)")
     return 0
 

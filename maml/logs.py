@@ -88,8 +88,10 @@ class Log:
         self._curves("validation", epoch, result)
 
     def _curves(self, where: str, epoch: int, result: Result) -> None:
-        for step, accuracy in enumerate(result.vector):
-            self.writer.add_scalar(f"{where}/accuracy after step {step}", float(accuracy), epoch)
+        for name, values in (("accuracy", result.vector), ("loss", result.losses.mean(axis=0))):
+            for step, value in enumerate(values):
+                tag = f"{where}/{name} after step {step}" if len(values) > 1 else f"{where}/{name}"
+                self.writer.add_scalar(tag, float(value), epoch)
 
     def say(self, text: str) -> None:
         """A line, above the bar where there is one."""

@@ -39,7 +39,7 @@ def measure(path: Path, data: str, tasks: int) -> dict[str, Any]:
     for way, shot in asked:
         for bn in ("transductive", "inductive"):
             command = [sys.executable, "evaluate.py", "--checkpoint", str(path), "--data", data, "--n_way", str(way), "--k_spt", str(shot),
-                       "--bn", bn, "--tasks", str(tasks), "--json"]
+                       "--bn", bn, "--tasks", str(tasks), "--last_step", "--json"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise errors.UserError(f"{path}: evaluate.py failed: {done.stderr.strip()}")

@@ -22,6 +22,7 @@ from maml.parallel import Processes
 from maml.tasks import TaskSampler, with_distortions
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
+SHOWN_STEPS = 10  # up to so many update steps, accuracies are measured after each; of more, after the last, since they would take long
 
 
 def learning_rate(config: Config, epoch: int) -> float:
@@ -114,7 +115,7 @@ class Run:
             last = self.epoch == config.epochs
             if self.epoch % config.print_every == 0:
                 seen = progress_sampler(config, self.sampler.images, self.epoch)
-                result = evaluation.evaluate(self.learner, seen, PROGRESS_TASKS, processes)
+                result = self.measure(seen, PROGRESS_TASKS)
                 self.history.append({"epoch": self.epoch, "part": "train", "accuracies": result.vector.tolist()})
                 log.train(self.epoch, tasks, result)
             if self.epoch % config.val_every == 0 or last:
@@ -138,10 +139,15 @@ class Run:
         if self.processes.first:
             checkpoint.save(self.state(), self.resume_path)
 
+    def measure(self, sampler: TaskSampler, tasks: int) -> evaluation.Result:
+        """Accuracies of tasks, shared by the processes."""
+        return evaluation.evaluate(self.learner, sampler, tasks, self.processes,
+                                   every_step=self.config.glob_update_step_test <= SHOWN_STEPS)
+
     def validate(self, log: Log) -> None:
         """Measure on validation characters, and keep the weights if they are the best so far."""
         sampler = validation_sampler(self.config, self.validation_images)
-        result = evaluation.evaluate(self.learner, sampler, self.config.val_tasks, self.processes)
+        result = self.measure(sampler, self.config.val_tasks)
         self.history.append({"epoch": self.epoch, "part": "validation", "accuracies": result.vector.tolist()})
         if result.mean > self.best["accuracy"] or self.config.train_on_val:  # what was trained on cannot say which weights are best
             self.best = {"accuracy": result.mean, "epoch": self.epoch}
