@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -112,6 +112,20 @@ class _View:
         return self._gather(k, table, taps.shape[0], self.at.rows_out)
 
 
+class _Filters:
+    """Weights [T, 9 * C_in, C_out] as the transposed convolution multiplies by them, made once and when first needed."""
+
+    def __init__(self, w: Tensor, at: Patches):
+        self.w, self.at = w.detach(), at
+
+    @cached_property
+    def classes(self) -> list[Tensor]:
+        """[T, K * C_out, C_in] for each class of input positions, its K taps."""
+        tasks, rows, filters = self.w.shape
+        w = self.w.reshape([tasks, 9, rows // 9, filters]).transpose([0, 1, 3, 2]).contiguous()  # [T, 9, C_out, C_in]
+        return [paddle.gather(w, taps, axis=1).reshape([tasks, -1, rows // 9]) for taps, _ in self.at.scatter]
+
+
 def _stacked(blocks: list[Tensor]) -> Tensor:
     return blocks[0] if len(blocks) == 1 else paddle.concat(blocks, axis=1)
 
@@ -123,7 +137,7 @@ def _stacked(blocks: list[Tensor]) -> Tensor:
 class _Convolve(PyLayer):
     @staticmethod
     def forward(ctx, needs, x, w, x_view):
-        ctx.needs, ctx.x_view = needs, x_view
+        ctx.needs, ctx.x_view, ctx.filters = needs, x_view, _Filters(w, x_view.at)
         ctx.save_for_backward(x, w)
         return _stacked([paddle.matmul(columns, w) for _, columns in x_view.columns()])
 
@@ -131,21 +145,17 @@ class _Convolve(PyLayer):
     def backward(ctx, g):
         x, w = ctx.saved_tensor()
         g_view = _View(g, ctx.x_view.at)
-        return (apply(_ConvolveTransposed, g, w, g_view=g_view, rows=x.shape[1]) if ctx.needs[0] else None,
+        return (apply(_ConvolveTransposed, g, w, g_view=g_view, filters=ctx.filters, rows=x.shape[1]) if ctx.needs[0] else None,
                 apply(_ConvolveWeights, x, g, x_view=ctx.x_view, g_view=g_view) if ctx.needs[1] else None)
 
 
 class _ConvolveTransposed(PyLayer):
     @staticmethod
-    def forward(ctx, needs, g, w, g_view, rows):
+    def forward(ctx, needs, g, w, g_view, filters, rows):
         ctx.needs, ctx.g_view = needs, g_view
         ctx.save_for_backward(g, w)
-        at, filters, channels = g_view.at, g.shape[2], w.shape[1] // 9
-        w = w.reshape([w.shape[0], 9, channels, filters]).transpose([0, 1, 3, 2]).contiguous()  # [T, 9, C_out, C_in]
-        x = []
-        for k, (taps, _) in enumerate(at.scatter):
-            w_class = paddle.gather(w, taps, axis=1).reshape([w.shape[0], -1, channels])
-            x += [paddle.matmul(gathered, w_class) for _, gathered in g_view.reached(k)]
+        at = g_view.at
+        x = [paddle.matmul(gathered, w_class) for k, w_class in enumerate(filters.classes) for _, gathered in g_view.reached(k)]
         x = _stacked(x) if at.restore is None else paddle.gather(_stacked(x), at.restore, axis=1)
         return x if rows == at.rows_in else append_zero_row(x)
 
@@ -167,7 +177,8 @@ class _ConvolveWeights(PyLayer):
     @staticmethod
     def backward(ctx, w):
         x, g = ctx.saved_tensor()
-        return (apply(_ConvolveTransposed, g, w, g_view=ctx.g_view, rows=x.shape[1]) if ctx.needs[0] else None,
+        filters = _Filters(w, ctx.x_view.at)
+        return (apply(_ConvolveTransposed, g, w, g_view=ctx.g_view, filters=filters, rows=x.shape[1]) if ctx.needs[0] else None,
                 apply(_Convolve, x, w, x_view=ctx.x_view) if ctx.needs[1] else None)
 
 

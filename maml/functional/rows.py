@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
 
+@lru_cache(maxsize=256)
+def _filled(shape: tuple[int, ...], value: float, dtype: object) -> Tensor:
+    return paddle.full(shape, value, dtype)
+
+
 def sum_rows(x: Tensor) -> Tensor:
     """[T, M, C] -> [T, 1, C]"""
-    return paddle.matmul(paddle.ones([x.shape[0], 1, x.shape[1]], x.dtype), x)
+    return paddle.matmul(_filled((x.shape[0], 1, x.shape[1]), 1.0, x.dtype), x)
 
 
 def mean_rows(x: Tensor) -> Tensor:
     """[T, M, C] -> [T, 1, C]"""
-    return paddle.matmul(paddle.full([x.shape[0], 1, x.shape[1]], 1 / x.shape[1], x.dtype), x)
+    return paddle.matmul(_filled((x.shape[0], 1, x.shape[1]), 1 / x.shape[1], x.dtype), x)
 
 
 def repeat_rows(v: Tensor, rows: int) -> Tensor:
     """[T, 1, C] -> [T, rows, C]"""
-    return paddle.matmul(paddle.ones([v.shape[0], rows, 1], v.dtype), v)
+    return paddle.matmul(_filled((v.shape[0], rows, 1), 1.0, v.dtype), v)
 
 
 def append_zero_row(x: Tensor) -> Tensor:
