@@ -53,10 +53,11 @@ class MAML:
         self.optimizer = paddle.optimizer.Adam(beta, parameters=network.theta)
 
     def inner_update(self, theta: list[Tensor], x, y: Tensor, create_graph: bool) -> list[Tensor]:
-        """theta' = theta - alpha grad L(theta), for each task."""
+        """theta' = theta - alpha grad L(theta), for each task; a function of theta with `create_graph`, else values alone."""
         losses = self.loss(self.network(x, theta), y)  # [T]; tasks share no weight, so the sum's gradient is each one's
         gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)
-        return fn.descend(theta, gradient, self.alpha)
+        theta = fn.descend(theta, gradient, self.alpha)
+        return theta if create_graph else fn.leaves(theta)
 
     def meta_gradient(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Query losses [T] at theta', and each task's gradient of its own with respect to theta, [T, ...] each."""
@@ -65,8 +66,6 @@ class MAML:
         adapted = theta
         for _ in range(self.steps):
             adapted = self.inner_update(adapted, x, support_y, create_graph=not self.first_order)
-            if self.first_order:
-                adapted = fn.leaves(adapted)
         losses, gradient = self.query_gradient(adapted, query_x, query_y)  # grad L(theta')
         if not self.first_order:
             gradient = paddle.grad(adapted, theta, gradient)  # times d theta' / d theta, the product of the K steps' (I - alpha H)
@@ -95,7 +94,7 @@ class MAML:
         theta = fn.for_each_task(self.network.theta, support_x.shape[0])
         yield Adapted(theta, x)
         for _ in range(self.steps_test):
-            theta = fn.leaves(self.inner_update(theta, x, support_y, create_graph=False))
+            theta = self.inner_update(theta, x, support_y, create_graph=False)
             yield Adapted(theta, x)
 
     def predict(self, adapted: Adapted, query_x) -> Tensor:
