@@ -71,7 +71,7 @@ class Config:
     save_every: int = option(500, "run", "epochs between two saves of what --resume needs", low=1)
     name: str = option("", "run", "of the run, in log/ and checkpoints/; by default the configuration file's, or like maml_5w1s")
     data: str = option(".", "run", "folder with the arrays that make_data.py wrote")
-    log: str = option("log", "run", "folder for VisualDL's logs and the state for --resume")
+    logdir: str = option("log", "run", "folder for VisualDL's logs and the state for --resume")
     checkpoints: str = option("checkpoints", "run", "folder for the best weights")
     use_gpu: bool = option(False, "run", "train on a GPU")
     workers: int = option(0, "run", "processes that share each meta-batch; 0: as many as there are GPUs, else cores", low=0)

@@ -60,7 +60,7 @@ class Log:
         from visualdl import LogWriter
 
         self.config, self.start = config, start
-        self.writer = LogWriter(logdir=str(Path(config.log) / config.name), display_name=config.name)
+        self.writer = LogWriter(logdir=str(Path(config.logdir) / config.name), display_name=config.name)
         self.bar = tqdm(total=config.epochs, initial=start, unit=" epochs", disable=None, dynamic_ncols=True)
         self.began = self.said = time.monotonic()
 

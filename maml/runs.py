@@ -10,7 +10,7 @@ from maml import checkpoint
 from maml.config import Config
 from maml.errors import UserError
 
-WHERE_AND_HOW_OFTEN = {"name", "data", "log", "checkpoints", "use_gpu", "workers", "print_every", "save_every"}
+WHERE_AND_HOW_OFTEN = {"name", "data", "logdir", "checkpoints", "use_gpu", "workers", "print_every", "save_every"}
 
 
 def best_path(config: Config) -> Path:
@@ -20,13 +20,18 @@ def best_path(config: Config) -> Path:
 
 def resume_path(config: Config) -> Path:
     """All that `--resume` needs."""
-    return Path(config.log) / config.name / "resume.pkl"
+    return Path(config.logdir) / config.name / "resume.pkl"
 
 
 def differences(config: Config, state: dict[str, Any]) -> list[str]:
     """Why a run of `config` cannot go on from `state`: settings that would change its results."""
     return [f"{key} {state['config'].get(key)!r}, not {ours!r}" for key, ours in dataclasses.asdict(config).items()
             if key not in WHERE_AND_HOW_OFTEN and state["config"].get(key) != ours]
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What a checkpoint tells of its configuration: its name and all that shapes its results, but no folders of the machine."""
+    return {key: value for key, value in dataclasses.asdict(config).items() if key == "name" or key not in WHERE_AND_HOW_OFTEN}
 
 
 def new_name(config: Config) -> str:

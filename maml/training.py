@@ -73,7 +73,7 @@ class Run:
         index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
         network = self.learner.network
         return {"weights": [p.numpy() for p in network.theta], "running": [s.numpy() for pair in network.running for s in pair],
-                "config": dataclasses.asdict(self.config), "data": index, "epoch": self.epoch, "best": self.best,
+                "config": runs.settings(self.config), "data": index, "epoch": self.epoch, "best": self.best,
                 "history": self.history, "seconds": self.seconds}
 
     def state(self) -> dict[str, Any]:

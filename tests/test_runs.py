@@ -9,7 +9,7 @@ from maml.errors import UserError
 
 @pytest.fixture
 def config(tmp_path):
-    return Config(name="a", log=str(tmp_path / "log"), checkpoints=str(tmp_path / "checkpoints"))
+    return Config(name="a", logdir=str(tmp_path / "log"), checkpoints=str(tmp_path / "checkpoints"))
 
 
 def saved(config, name):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ TINY = ["--task_num", 2, "--k_query", 2, "--glob_update_step", 1, "--glob_update
 
 
 def folders(data, out):
-    return ["--data", data, "--log", out / "log", "--checkpoints", out / "checkpoints"]
+    return ["--data", data, "--logdir", out / "log", "--checkpoints", out / "checkpoints"]
 
 
 def train(data, out, *flags, status=0):
@@ -34,7 +35,7 @@ def resume_file(out, name="maml_5w1s"):
 def same(a, b):
     """Whether two states are equal to the bit, but for times and places."""
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k not in ("seconds", "log", "checkpoints", "workers"))
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k not in ("seconds", "logdir", "checkpoints", "workers"))
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, np.ndarray):
@@ -57,6 +58,7 @@ def test_training_prints_accuracies_and_keeps_the_best(run):
     best = checkpoint.load(out / "checkpoints" / "maml_5w1s.pkl")
     assert [len(h["accuracies"]) for h in best["history"]] == [3] * len(best["history"])
     assert best["best"]["accuracy"] == max(h["accuracies"][-1] for h in best["history"] if h["part"] == "validation")
+    assert not {"data", "logdir", "checkpoints"} & best["config"].keys()
     assert best["data"]["source"] == "stand-in" and len(best["data"]["rows"]["train"]) == 24 and "test" not in best["data"]["rows"]
 
 
@@ -264,3 +266,16 @@ def test_use_gpu_without_one_warns_and_goes_on(data, tmp_path):
     assert done.stdout.count("warning: no GPU") == 1
 
 
+
+
+def test_under_paddles_own_launcher_as_two_nodes(data, run, tmp_path):
+    """Two launchers on this machine, a process each, take the steps of one process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--nnodes", "2", "--master", f"127.0.0.1:{port}", "--nproc_per_node", "1",
+               "--log_dir", tmp_path / "launcher", "train.py", *folders(data, tmp_path), *TINY[:-2]]
+    nodes = [subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [node.wait(timeout=120) for node in nodes] == [0, 0]
+    one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
+    assert same(one["tasks"], two["tasks"]) and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 2e-3
