@@ -11,7 +11,8 @@ from maml import glyphs, table
 READMES = [ROOT / name for name in table.READMES]
 SHORT = {"train.py": ["--epochs", 2, "--task_num", 2, "--val_tasks", 2, "--val_every", 2, "--print_every", 2, "--k_query", 2,
                       "--train_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 1, "--distortions", 0, "--workers", 1],
-         "evaluate.py": ["--tasks", 2, "--workers", 1]}
+         "evaluate.py": ["--tasks", 2, "--workers", 1],
+         "examples/sine.py": ["--steps", 2]}
 
 
 def commands(path):
@@ -47,7 +48,7 @@ def workplace(tmp_path_factory):
     """A folder like the project's root after the data were put in place, with short runs of all methods that the commands evaluate."""
     folder = tmp_path_factory.mktemp("workplace")
     for path in ROOT.iterdir():
-        if path.suffix == ".py" or path.name in ("maml", "configs", "Makefile") or path.name.startswith("requirements"):
+        if path.suffix == ".py" or path.name in ("maml", "configs", "examples", "Makefile") or path.name.startswith("requirements"):
             (folder / path.name).symlink_to(path)
     glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
     script("make_data.py", cwd=folder)
