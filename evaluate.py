@@ -14,7 +14,7 @@ EXAMPLE = """examples:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.Parser(__doc__, EXAMPLE)
     what = parser.add_argument_group("what to measure")
     what.add_argument("--checkpoint", metavar="FILE", help="any checkpoint; without, the best matching one in --checkpoints")
     what.add_argument("--checkpoints", default="checkpoints", metavar="DIR", help="folder to search (default: %(default)s)")

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Turn raw Omniglot into omniglot_train.npy, omniglot_val.npy and omniglot_test.npy, (characters, 20, 1, 28, 28) each."""
 
-import argparse
 from pathlib import Path
 
 from maml import errors, omniglot
@@ -13,7 +12,7 @@ EXAMPLE = """example:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.Parser(__doc__, EXAMPLE)
     parser.add_argument("--raw", default="data/omniglot", metavar="PATH",
                         help="folder with the alphabets, with images_background and images_evaluation (folders or zips), or a zip "
                              "of them (default: %(default)s)")

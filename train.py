@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Train a few-shot learner on Omniglot, keep the weights that are best on validation characters, and log the run for VisualDL."""
 
-import argparse
 
 from maml import config as configuration
 from maml import errors, parallel, runtime
@@ -14,7 +13,7 @@ EXAMPLE = """examples:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.Parser(__doc__, EXAMPLE)
     parser.add_argument("--config", metavar="FILE", help="YAML file with settings; flags override it")
     parser.add_argument("--resume", action="store_true", help="continue the run of this name where it stopped")
     configuration.add_flags(parser)

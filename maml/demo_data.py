@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
@@ -70,8 +69,7 @@ def _is_made(out: Path, raw: Path, characters: list[omniglot.Character], source:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m maml.demo_data", description=__doc__, epilog=EXAMPLE,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.Parser(__doc__, EXAMPLE, prog="python -m maml.demo_data")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the arrays go")
     out = parser.parse_args().out
     raw, why = find_raw()

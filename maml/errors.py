@@ -1,13 +1,25 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend, and how it reaches him: as one line, with exit status 2."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
 
 class UserError(Exception):
     """One sentence that names the file or the setting and says what to do; reaches the user without a traceback."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose errors are `UserError`s, and whose help shows `epilog` as it stands."""
+
+    def __init__(self, description: str, epilog: str, **options):
+        super().__init__(description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+                         **options)
+
+    def error(self, message: str):
+        raise UserError(f"{message}; {self.prog} --help lists what there is")
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -83,9 +82,7 @@ def rewrite(readme: Path, header: list[str], folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m maml.table", description=__doc__,
-                                     epilog="example:\n  python -m maml.table --tasks 10000",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.Parser(__doc__, "example:\n  python -m maml.table --tasks 10000", prog="python -m maml.table")
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), metavar="DIR", help="(default: %(default)s)")
     parser.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
     parser.add_argument("--tasks", type=int, default=10000, metavar="INT", help="test tasks for each figure (default: %(default)s)")

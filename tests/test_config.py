@@ -61,6 +61,16 @@ def test_help_needs_no_paddle():
         assert "example" in script("-c", code).stdout
 
 
+@pytest.mark.parametrize("flags, message", [
+    (["--distance", "manhattan"], "argument --distance: invalid choice: 'manhattan'"),
+    (["--n_way", "five"], "argument --n_way: invalid int value: 'five'"),
+    (["--k_shot", 1], "unrecognized arguments: --k_shot 1"),
+])
+def test_a_bad_flag_ends_with_status_2_and_one_line(flags, message):
+    done = script("train.py", *flags, status=2)
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+
+
 def test_a_bad_setting_ends_with_status_2_and_one_line():
     done = script("train.py", "--n_way", 1, status=2)
     assert done.stderr == "error: command line: n_way must be at least 2, not 1\n"
