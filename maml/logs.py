@@ -6,13 +6,16 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from maml.config import Config
-from maml.evaluation import Result
 from maml.tasks import TaskBatch
+
+if TYPE_CHECKING:  # so that who only wants a duration in words need not wait for Paddle
+    from maml.evaluation import Result
 
 SCALARS_EVERY = 10  # epochs
 LINES_EVERY = 60.0  # seconds, where there is no terminal for a bar

@@ -26,17 +26,18 @@ PUBLISHED = {  # %, of the papers, whose protocols README tells
     "reptile": {(5, 1): "97.68 ± 0.04", (5, 5): "99.48 ± 0.06", (20, 1): "89.43 ± 0.14", (20, 5): "97.12 ± 0.32"},
     "protonet": {(5, 1): "98.8", (5, 5): "99.7", (20, 1): "96.0", (20, 5): "98.9"},
 }
+MODES = ["transductive", "inductive"]
 ANY_WAY_TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 
 
-def measure(path: Path, data: str, tasks: int) -> dict[str, Any]:
-    """All results of a checkpoint on test characters, in both modes of batch normalisation, and where its weights come from."""
+def measure(path: Path, data: str, tasks: int, modes: list[str]) -> dict[str, Any]:
+    """All results of a checkpoint on test characters, in these modes of batch normalisation, and where its weights come from."""
     model = trained.read(path)
     algorithm = "fomaml" if model.config.algorithm == "maml" and model.config.first_order else model.config.algorithm
     asked = ANY_WAY_TASKS if model.config.algorithm in trained.ANY_WAY else [(model.config.n_way, model.config.k_spt)]
     results = []
     for way, shot in asked:
-        for bn in ("transductive", "inductive"):
+        for bn in modes:
             command = [sys.executable, "evaluate.py", "--checkpoint", str(path), "--data", data, "--n_way", str(way), "--k_spt", str(shot),
                        "--bn", bn, "--tasks", str(tasks), "--last_step", "--json"]
             done = subprocess.run(command, capture_output=True, text=True)
@@ -66,7 +67,7 @@ def rows(folder: Path) -> list[list[str]]:
             one = next(iter(modes.values()))
             found.append((list(NAMES).index(report["method"]), way, shot,
                           [NAMES[report["method"]], f"{way}-way {shot}-shot", PUBLISHED[report["method"]][way, shot],
-                           *(percent(modes[bn]) if bn in modes else "" for bn in ("transductive", "inductive")),
+                           *(percent(modes[bn]) if bn in modes else "" for bn in MODES),
                            f"{one['tasks']:,}", one["split"], str(report["seed"]), duration(report["trained_seconds"]),
                            f"[{path.stem}](checkpoints/{path.stem}.pkl)"]))
     return [cells for *_, cells in sorted(found)]
@@ -86,13 +87,14 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), metavar="DIR", help="(default: %(default)s)")
     parser.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
     parser.add_argument("--tasks", type=int, default=10000, metavar="INT", help="test tasks for each figure (default: %(default)s)")
+    parser.add_argument("--bn", nargs="+", choices=MODES, default=MODES, help="modes of batch normalisation (default: both)")
     parser.add_argument("--only-write", action="store_true", help="measure nothing, write the tables from the stored results")
     parser.add_argument("names", nargs="*", help="checkpoints to measure (default: all)")
     arguments = parser.parse_args()
     if not arguments.only_write:
         paths = [arguments.checkpoints / f"{name}.pkl" for name in arguments.names] or sorted(arguments.checkpoints.glob("*.pkl"))
         for path in paths:
-            report = measure(path, arguments.data, arguments.tasks)
+            report = measure(path, arguments.data, arguments.tasks, arguments.bn)
             path.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, header in READMES.items():
         Path(name).write_text(rewrite(Path(name), header, arguments.checkpoints), encoding="utf-8")
