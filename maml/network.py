@@ -83,7 +83,7 @@ class ConvNet(Network):
     or max-pooled as the metric methods' (Vinyals et al. 2016, section 4.1.1).
 
     Parameters: w [9 * C_in, filters], gamma [1, filters], beta [1, filters] of each block. There are no convolution biases: batch
-    normalisation subtracts them again.
+    normalisation subtracts them again. There are at least two `blocks`.
     """
 
     def __init__(self, way: int | None, rng: np.random.Generator, image_size: int = 28, pooled: bool = False, filters: int = 64,
@@ -118,7 +118,6 @@ class ConvNet(Network):
             if self.pooled:
                 h = fn.max_pool(h, size, size, images)  # before ReLU, which gives the same with a quarter of its work
             h = F.relu(h)
-        h = h[:, :self.sizes[-1] ** 2 * images] if len(self.sizes) == 2 else h  # a single block still has its row of zeros
         h = h.reshape([h.shape[0], -1, images, self.filters]).transpose([0, 2, 1, 3])  # [T, P*N, 64] -> [T, N, P, 64]
         return h.reshape([h.shape[0], images, self.features])
 

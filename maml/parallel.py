@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -46,20 +47,21 @@ def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
 def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
     """Run this Python program again, with further `arguments`, as `workers` processes and wait for them; the status to exit with.
 
-    When one ends with an error, the others are ended too. SIGINT and SIGTERM are passed on, to be obeyed after the step under way.
+    When one ends with an error, the others are ended too, and the error is shown once, though all may have met it. SIGINT and SIGTERM are
+    passed on, to be obeyed after the step under way.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     endpoints = [f"127.0.0.1:{port + rank}" for rank in range(workers)]
-    processes = []
+    processes, complaints = [], [None, *(tempfile.TemporaryFile() for _ in range(1, workers))]
     for rank in range(workers):
         variables = {**runtime.environment(max(1, cores() // workers)), **os.environ, LAUNCHED: str(workers),
                      "PADDLE_TRAINER_ID": str(rank), "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
                      "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_MASTER": endpoints[0]}
         if gpu:
             variables["FLAGS_selected_gpus"] = str(rank)
-        processes.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:], *arguments], env=variables))
+        processes.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:], *arguments], env=variables, stderr=complaints[rank]))
 
     def pass_on(number, frame):
         for process in processes:
@@ -69,11 +71,17 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
     try:
         while any(p.poll() is None for p in processes) and not any(p.poll() for p in processes):
             time.sleep(0.1)
-        return next((p.poll() if p.poll() > 0 else 1 for p in processes if p.poll()), 0)
+        failed = next((rank for rank, p in enumerate(processes) if p.poll()), None)
     finally:
         _end(processes)
         for number, handler in before.items():
             signal.signal(number, handler)
+    if failed is None:
+        return 0
+    if processes[0].returncode <= 0 and failed > 0:  # the first process did not meet the error itself, so it has not shown it
+        complaints[failed].seek(0)
+        sys.stderr.write(complaints[failed].read().decode(errors="replace") or f"error: worker {failed} was killed\n")
+    return max(processes[failed].returncode, 1)
 
 
 def _end(processes: Sequence[subprocess.Popen], patience: float = 5.0) -> None:

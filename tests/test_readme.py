@@ -67,7 +67,7 @@ def test_python_commands_run(workplace, command):
     short = list(SHORT.get(name, []))
     if "protonet" in command and name == "train.py":
         short += ["--train_way", 20]
-    script(name, *flags, *short, cwd=workplace)
+    assert script(name, *flags, *short, cwd=workplace).returncode == 0
 
 
 @pytest.mark.parametrize("command", [c for c in unique(commands(READMES[0])) if not c.startswith("python ")])

@@ -130,13 +130,13 @@ def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
 
 def test_a_worker_that_dies_ends_the_run(data, tmp_path):
     command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert "epoch: 4" in process.stdout.readline()
     workers = children(process.pid)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode != 0 and not any(os.path.exists(f"/proc/{w}") for w in workers)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode != 0 and complaint and not any(os.path.exists(f"/proc/{w}") for w in workers)
     assert checkpoint.load(resume_file(tmp_path))["epoch"] >= 3
 
 
@@ -180,6 +180,11 @@ def test_evaluation_finds_the_checkpoint_and_says_everything(data, run):
 def test_evaluation_is_the_same_for_one_and_two_processes(data, run):
     one, two = (json.loads(evaluate(data, run[0], "--json", "--workers", n).stdout) for n in (1, 2))
     assert one == two
+
+
+def test_an_error_that_all_processes_meet_is_shown_once(data, run):
+    done = evaluate(data, run[0], "--n_way", 20, "--k_spt", 5, "--workers", 2, status=2)
+    assert done.stderr.count("no checkpoint for") == 1 and done.stderr.count("\n") == 1
 
 
 def test_evaluation_modes_and_steps(data, run):
