@@ -9,7 +9,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -196,9 +195,8 @@ def convert(raw: str | Path, size: int, split: str, seed: int, lists: str | Path
             raise UserError(f"{raw}: its {len(characters)} characters leave none for the {part} part of the {split} split; get more")
     wanted = {character_of(row) for part in PARTS for row in rows[part]}
     characters = [c for c in characters if c.name in wanted]
-    with ThreadPoolExecutor() as pool:
-        images = pool.map(lambda c: np.stack([load(drawing, size) for drawing in c.drawings])[:, None], characters)
-        by_name = dict(zip([c.name for c in characters], progress(images, len(characters))))
+    by_name = {c.name: np.stack([load(drawing, size) for drawing in c.drawings])[:, None]  # threads would only wait for each other
+               for c in progress(characters, len(characters))}
 
     def image(row: str) -> np.ndarray:
         turns = int(row.rpartition("/rot")[2]) // 90 if "/rot" in row else 0
