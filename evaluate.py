@@ -6,10 +6,14 @@ import json
 import sys
 
 from maml import errors, parallel, runtime
+from maml.config import ANY_WAY
 
 EXAMPLE = """examples:
   python evaluate.py --n_way 5 --k_spt 1                            the best checkpoint for 5-way 1-shot
   python evaluate.py --checkpoint checkpoints/maml_5w1s.pkl --tasks 10000
+  python evaluate.py --algorithm siamese --n_way 20 --k_query 1 --within-alphabet --data background
+  python evaluate.py --algorithm siamese --finetune 20 --entropy 0.1
+  python evaluate.py --algorithm siamese --runs all_runs            Omniglot's own one-shot challenge
 """
 
 
@@ -25,9 +29,17 @@ def main() -> int:
     what.add_argument("--glob_update_step_test", type=int, metavar="INT", help="update steps (default: as trained)")
     what.add_argument("--bn", choices=["transductive", "inductive"],
                       help="statistics of batch normalisation: the query batch's own, or without other queries (default: as trained)")
+    tune = parser.add_argument_group("fine-tuning of a cosine classifier on the support, for " + ", ".join(sorted(ANY_WAY)))
+    tune.add_argument("--finetune", type=int, metavar="STEPS", help="in so many steps; 0: nearest mean by cosine")
+    tune.add_argument("--finetune_rate", type=float, default=0.1, metavar="FLOAT", help="of a step (default: %(default)s)")
+    tune.add_argument("--entropy", type=float, default=0.0, metavar="WEIGHT",
+                      help="of the entropy of the queries' predictions, which makes it transductive (default: %(default)s, off)")
     how = parser.add_argument_group("on what, and how")
     how.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
     how.add_argument("--part", choices=["test", "val"], default="test", help="characters to draw from (default: %(default)s)")
+    how.add_argument("--within-alphabet", nargs="?", const="", metavar="NAME",
+                     help="take the classes of a task from one alphabet: this one, or without NAME a random one for each task")
+    how.add_argument("--runs", metavar="DIR", help="instead of random tasks, those of Omniglot's one-shot challenge in DIR/run01, ...")
     how.add_argument("--tasks", type=int, default=1000, metavar="INT", help="random tasks (default: %(default)s)")
     how.add_argument("--seed", type=int, default=0, metavar="INT", help="of the tasks (default: %(default)s)")
     how.add_argument("--workers", type=int, default=0, metavar="INT", help="processes (default: as many as GPUs, else cores)")
@@ -36,7 +48,8 @@ def main() -> int:
     how.add_argument("--figures", metavar="DIR", help="write figures there: learning curves, query images with predictions")
     how.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
-    for name, low in (("tasks", 1), ("seed", 0), ("workers", 0), ("n_way", 2), ("k_spt", 1), ("k_query", 1), ("glob_update_step_test", 0)):
+    for name, low in (("tasks", 1), ("seed", 0), ("workers", 0), ("n_way", 2), ("k_spt", 1), ("k_query", 1), ("glob_update_step_test", 0),
+                      ("finetune", 0), ("finetune_rate", 0), ("entropy", 0)):
         value = getattr(arguments, name)
         if value is not None and value < low:
             raise errors.UserError(f"--{name} must be at least {low}, not {value}")
@@ -52,33 +65,56 @@ def work(arguments: argparse.Namespace) -> int:
     gpu = runtime.use_device(arguments.use_gpu)
     processes = parallel.Processes(gpu)
 
-    import numpy as np
-    from tqdm import tqdm
+    from maml import trained
 
-    from maml import evaluation, logs, omniglot, trained
-    from maml.tasks import TaskSampler
-
-    arrays, index = omniglot.read(arguments.data)
     if arguments.checkpoint:
         model = trained.read(arguments.checkpoint)
     else:
         model = trained.find(arguments.checkpoints, arguments.n_way or 5, arguments.k_spt or 1, arguments.algorithm)
+    if arguments.runs:
+        return challenge(arguments, model, processes)
+    return random_tasks(arguments, model, processes)
+
+
+def learner_of(arguments: argparse.Namespace, model, n_way: int | None):
+    """The checkpoint's learner with the settings that `arguments` change."""
+    from maml import trained
+
+    changes = {key: value for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if (value := getattr(arguments, key)) is not None}
+    learner = trained.learner(model, n_way, **changes)
+    if arguments.finetune is None:
+        return learner
+    return trained.finetune(model, learner, arguments.finetune, arguments.finetune_rate, arguments.entropy)
+
+
+def random_tasks(arguments: argparse.Namespace, model, processes: parallel.Processes) -> int:
+    """Measure on random tasks of the arrays, and print the accuracy."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from maml import evaluation, logs, omniglot, trained
+    from maml.tasks import AlphabetSampler, TaskSampler
+
+    arrays, index = omniglot.read(arguments.data)
     warning = trained.check_data(model, index, arguments.part)
     if processes.first and warning:
         print(warning, file=sys.stderr)
-    changes = {key: value for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if (value := getattr(arguments, key)) is not None}
-    learner = trained.learner(model, arguments.n_way, **changes)
+    learner = learner_of(arguments, model, arguments.n_way)
     way, shot, query = (getattr(arguments, key) or getattr(model.config, key) for key in ("n_way", "k_spt", "k_query"))
-    bn = arguments.bn or model.config.bn_mode
-    sampler = TaskSampler(arrays[arguments.part], way, shot, query, np.random.default_rng([arguments.seed, 4]))
+    images, rng = arrays[arguments.part], np.random.default_rng([arguments.seed, 4])
+    if arguments.within_alphabet is None:
+        sampler = TaskSampler(images, way, shot, query, rng)
+    else:
+        sampler = AlphabetSampler(images, index.rows[arguments.part], way, shot, query, rng, arguments.within_alphabet or None)
     result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
                                  lambda items: tqdm(items, "evaluating", disable=None if processes.first else True),
                                  every_step=not arguments.last_step)
     if not processes.first:
         return 0
     report = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "n_way": way, "k_spt": shot, "k_query": query,
-              "data": index.source, "split": index.split, "part": arguments.part, "bn": bn, "tasks": arguments.tasks,
-              "seed": arguments.seed, "accuracies": [round(float(a), 6) for a in result.vector],
+              "data": index.source, "split": index.split, "part": arguments.part, "bn": arguments.bn or model.config.bn_mode,
+              **more(arguments), "tasks": arguments.tasks, "seed": arguments.seed,
+              "accuracies": [round(float(a), 6) for a in result.vector],
               "accuracy": round(result.mean, 6), "interval": round(result.interval, 6)}
     if arguments.figures:
         draw(arguments.figures, model, learner, sampler.sample(1))
@@ -87,10 +123,60 @@ def work(arguments: argparse.Namespace) -> int:
         return 0
     if index.source != "omniglot":
         print(f"These are NOT Omniglot's characters, but {index.source} ones.")
+    where = "" if arguments.within_alphabet is None else f" of one alphabet ({arguments.within_alphabet or 'any'})"
     print(f"{model.path}: {model.config.algorithm}, {way}-way {shot}-shot, {query} queries a class, {arguments.tasks} tasks with seed "
-          f"{arguments.seed}\n{index.source}, {arguments.part} characters of the {index.split} split, {bn} batch normalisation\n"
-          f"accuracy after {'the last update step' if arguments.last_step else '0, 1, ... update steps'}: {logs.vector(result.vector)}\n"
+          f"{arguments.seed}\n{index.source}, {arguments.part} characters{where} of the {index.split} split, {report['bn']} batch "
+          f"normalisation\n"
+          f"{in_words(arguments)}accuracy after {'the last update step' if arguments.last_step else steps_in_words(arguments)}: "
+          f"{logs.vector(result.vector)}\n"
           f"accuracy: {100 * result.mean:.2f} +- {100 * result.interval:.2f}% (95% interval over tasks)")
+    return 0
+
+
+def more(arguments: argparse.Namespace) -> dict:
+    """What a report says of measuring otherwise than usual."""
+    said = {}
+    if arguments.within_alphabet is not None:
+        said["within_alphabet"] = arguments.within_alphabet or "any"
+    if arguments.finetune is not None:
+        said["finetune"] = {"steps": arguments.finetune, "rate": arguments.finetune_rate, "entropy": arguments.entropy}
+    return said
+
+
+def in_words(arguments: argparse.Namespace) -> str:
+    """A line about fine-tuning, where there is any."""
+    if arguments.finetune is None:
+        return ""
+    entropy = f", entropy of the queries weighted {arguments.entropy:g} (transductive)" if arguments.entropy else ""
+    return f"cosine classifier fine-tuned in {arguments.finetune} steps of {arguments.finetune_rate:g}{entropy}\n"
+
+
+def steps_in_words(arguments: argparse.Namespace) -> str:
+    """Which numbers of steps the accuracies belong to."""
+    return "0, 1, ... update steps" if arguments.finetune is None else f"0 and {arguments.finetune} steps of fine-tuning"
+
+
+def challenge(arguments: argparse.Namespace, model, processes: parallel.Processes) -> int:
+    """Measure on Omniglot's own one-shot challenge, and print the error rates."""
+    from maml import challenge, evaluation
+
+    runs = challenge.read(arguments.runs, model.state["data"]["image_size"])
+    if not processes.first:
+        return 0
+    way = max(run.task.support_y.shape[1] for run in runs)
+    learner = learner_of(arguments, model, way)
+    errors_of = {run.name: 1 - evaluation.measure(learner, run.task, every_step=False).mean for run in runs}
+    overall = sum(errors_of.values()) / len(runs)
+    if arguments.json:
+        print(json.dumps({"checkpoint": str(model.path), "runs": {name: round(e, 6) for name, e in errors_of.items()},
+                          "error": round(overall, 6), "bn": arguments.bn or model.config.bn_mode, **more(arguments)}))
+        return 0
+    if model.state["data"]["split"] != "background":
+        print(f"warning: {model.path} was trained on the {model.state['data']['split']} split, which may hold characters of these runs; "
+              "make data with --split background and train on them for an error rate to compare", file=sys.stderr)
+    print(f"{model.path}: {model.config.algorithm}, {arguments.bn or model.config.bn_mode} batch normalisation\n{in_words(arguments)}"
+          + "\n".join(f"{name}  error {100 * error:5.1f}%" for name, error in errors_of.items())
+          + f"\noverall error rate of {len(runs)} runs: {100 * overall:.1f}%")
     return 0
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from maml.errors import UserError
 
-ALGORITHMS = ["maml", "reptile", "protonet"]
-INDUCTIVE = {"protonet"}  # algorithms whose papers test them with running averages of batch normalisation's statistics
-ANY_WAY = {"protonet"}  # algorithms whose learners, once trained, serve any number of classes and shots
+ALGORITHMS = ["maml", "reptile", "protonet", "matching", "siamese"]
+ANY_WAY = {"protonet", "matching", "siamese"}  # algorithms whose learners, once trained, serve any number of classes and shots
+INDUCTIVE = ANY_WAY  # algorithms whose papers test them with running averages of batch normalisation's statistics
 
 
 def option(default: Any, group: str, help: str, low: float = -math.inf, high: float = math.inf,
@@ -30,9 +30,14 @@ class Config:
     algorithm: str = option("maml", "method", "what to train", choices=ALGORITHMS)
     first_order: bool = option(False, "method", "drop the second derivatives from the meta-gradient (FOMAML)")
     network: str = option("auto", "method", "embedding: four convolutions, strided or max-pooled; MAML's dense 256-128-64-64; a 64-64 "
-                          "perceptron; auto: the algorithm's usual one", choices=["auto", "strided", "pooled", "dense", "perceptron"])
-    distance: str = option("euclidean", "method", "of queries from prototypes (protonet); euclidean is squared",
-                           choices=["euclidean", "cosine", "dot"])
+                          "perceptron; the Siamese network as published, for 105 x 105 pixels; auto: the algorithm's usual one",
+                          choices=["auto", "strided", "pooled", "dense", "perceptron", "koch"])
+    distance: str = option("auto", "method", "of queries from prototypes (protonet) or support images (matching); euclidean is squared; "
+                           "auto: euclidean for protonet, cosine for matching", choices=["auto", "euclidean", "cosine", "dot"])
+    context_steps: int = option(0, "method", "full context embeddings of matching with so many steps of attention; 0: none", low=0)
+    objective: str = option("pairs", "method", "of siamese", choices=["pairs", "triplets"])
+    negatives: str = option("semi-hard", "method", "of siamese's triplets", choices=["random", "semi-hard"])
+    margin: float = option(0.5, "method", "of siamese's triplets, between squared distances of 0 to 4", low=0)
 
     bn: str = option("auto", "method", "statistics of batch normalisation at validation and test: transductive, the query batch's own; "
                      "inductive, without other queries; auto: as the algorithm's paper", choices=["auto", "transductive", "inductive"])
@@ -56,6 +61,7 @@ class Config:
     inner_batch_test: int = option(5, "inner loop", "the same in validation and test", low=1)
     clip: float = option(0.0, "inner loop", "largest norm of a task's contribution to the meta-gradient; 0 is off", low=0)
 
+    outer_optimizer: str = option("sgd", "outer loop", "of Reptile, along phi - W; the other algorithms have Adam", choices=["sgd", "adam"])
     glob_meta_lr: float = option(0.001, "outer loop", "outer learning rate: beta of Adam, epsilon of Reptile", low=0)
     schedule: str = option("constant", "outer loop", "of the outer learning rate: constant; cosine or linear to 0; halving",
                            choices=["constant", "cosine", "linear", "halving"])
@@ -81,6 +87,10 @@ class Config:
             object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
         if self.train_task[0] < 2 or self.train_task[1] < 1 or (self.train_task[2] < 1 and self.algorithm != "reptile"):
             raise UserError("train_way must be at least 2, train_shot 1 and train_query 1 (0 for reptile), or -1 for the same as in tests")
+        if self.algorithm == "siamese" and self.train_task[1:] != (1, 1):
+            raise UserError("siamese is trained on pairs and triplets: train_shot and train_query must be 1")
+        if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):
+            raise UserError(f"network {self.network} is for maml and reptile; {self.algorithm} takes strided or pooled")
         for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):
             if shot + query > 20:
                 raise UserError(f"{where} is {shot + query}, but each character has 20 drawings; lower one of them")

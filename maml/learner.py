@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import paddle
 from paddle import Tensor
 
 from maml import network as networks
 from maml.algorithms.maml import MAML
+from maml.algorithms.matching import FullContext, Matching
+from maml.algorithms.metric import MetricLearner
 from maml.algorithms.protonet import ProtoNet
 from maml.algorithms.reptile import Reptile
+from maml.algorithms.siamese import Pairs, Triplets
 from maml.config import ANY_WAY, Config
 from maml.network import Network
 from maml.tasks import TaskBatch
@@ -21,6 +25,8 @@ class Learner(Protocol):
     """Learns from tasks. State between `adapt` and `predict` lies in what `adapt` yields and nowhere else."""
 
     network: Network
+    theta: list[Tensor]
+    """what is learned, in the order of checkpoints"""
     optimizer: Any
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
@@ -41,15 +47,30 @@ def make(config: Config, image_size: int = 28,
     """
     inductive = config.bn_mode == "inductive"
     way = None if config.algorithm in ANY_WAY else config.n_way
-    usual = {"maml": "strided", "reptile": "strided", "protonet": "pooled"}[config.algorithm]
+    usual = "pooled" if config.algorithm in ANY_WAY else "strided"
     rng = np.random.default_rng([config.seed, 0])
     network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size)
     if config.algorithm == "reptile":
         return Reptile(network, inner_lr=config.glob_base_lr, epsilon=config.glob_meta_lr, inner_steps=config.glob_update_step,
                        inner_batch=config.inner_batch, steps_test=config.glob_update_step_test, batch_test=config.inner_batch_test,
-                       inner_optimizer=config.inner_optimizer, inductive=inductive, average=average)
-    if config.algorithm == "protonet":
-        return ProtoNet(network, beta=config.glob_meta_lr, distance=config.distance, transductive=not inductive, average=average)
+                       inner_optimizer=config.inner_optimizer, outer_optimizer=config.outer_optimizer, inductive=inductive,
+                       average=average)
+    if config.algorithm in ANY_WAY:
+        return metric(config, network, transductive=not inductive, average=average)
     return MAML(network, alpha=config.glob_base_lr, beta=config.glob_meta_lr, steps=config.glob_update_step,
                 steps_test=config.glob_update_step_test, first_order=config.first_order, clip=config.clip, inductive=inductive,
                 average=average)
+
+
+def metric(config: Config, network: Network, **options: Any) -> MetricLearner:
+    """The metric learner that `config` describes; options: see `MetricLearner`."""
+    beta = config.glob_meta_lr
+    paddle.seed(config.seed)  # for the initial weights of Paddle's own layers
+    if config.algorithm == "siamese" and config.objective == "pairs":
+        return Pairs(network, beta, **options)
+    if config.algorithm == "siamese":
+        return Triplets(network, beta, config.margin, config.negatives, **options)
+    if config.algorithm == "matching":
+        context = FullContext(network.features, config.context_steps) if config.context_steps else None
+        return Matching(network, beta, "cosine" if config.distance == "auto" else config.distance, context, **options)
+    return ProtoNet(network, beta, "euclidean" if config.distance == "auto" else config.distance, **options)

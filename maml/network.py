@@ -15,6 +15,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from maml import functional as fn
+from maml.errors import UserError
 
 
 class Network(nn.Layer, ABC):
@@ -48,6 +49,10 @@ class Network(nn.Layer, ABC):
         """Move the running averages towards the statistics of a batch, as Paddle's own batch normalisation does."""
         self.running = [fn.Statistics(*(momentum * old + (1 - momentum) * new for old, new in zip(*pair)))
                         for pair in zip(self.running, record)] or list(record)
+
+    def penalty(self, params: Sequence[Tensor]) -> Tensor | float:
+        """What is added to the loss of a metric method for large weights; nothing here."""
+        return 0.0
 
     @abstractmethod
     def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
@@ -169,10 +174,54 @@ class Perceptron(Network):
         return h
 
 
+class KochNet(Network):
+    """The Siamese network's encoder as published (Koch et al. 2015, section 3.1, figure 4), with its initial values (3.2) and penalties.
+
+    105 x 105 images; convolutions 10x10/64, 7x7/128, 4x4/128, 4x4/256 without padding, each with ReLU and, but for the last,
+    2x2-max-pooling; a layer of 4,096 sigmoid units. All tasks share the weights ([1, ...]), and there is no batch normalisation.
+    """
+
+    CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters
+    L2 = (2e-4, 2e-4, 2e-4, 2e-4, 1e-3)  # of each layer's weights
+    IMAGE_SIZE = 105
+
+    def __init__(self, rng: np.random.Generator, features: int = 4096, dtype: str = "float32"):
+        self.features = features
+        super().__init__(None, rng, dtype)
+
+    def initial(self, rng):
+        params, channels, size = [], 1, self.IMAGE_SIZE
+        for kernel, filters in self.CONVOLUTIONS:
+            params += [0.01 * rng.standard_normal([filters, channels, kernel, kernel]), 0.5 + 0.01 * rng.standard_normal([filters])]
+            channels, convolved = filters, size - kernel + 1
+            size = convolved // 2
+        return params + [0.2 * rng.standard_normal([channels * convolved ** 2, self.features]),
+                         0.5 + 0.01 * rng.standard_normal([self.features])]
+
+    def penalty(self, params):
+        return paddle.add_n([lambda_j * (w * w).sum() for lambda_j, w in zip(self.L2, params[::2])])
+
+    def embed(self, params, x, statistics, record):
+        tasks, images = x.shape[:2]
+        h = x.flatten(0, 1)  # [T * N, 1, 105, 105]
+        layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]
+        for i, (w, b) in enumerate(layers[:-1]):
+            h = F.relu(F.conv2d(h, w, b))
+            if i < len(layers) - 2:
+                h = F.max_pool2d(h, 2)
+        w, b = layers[-1]
+        return F.sigmoid(F.linear(h.flatten(1), w, b)).reshape([tasks, images, self.features])
+
+
 def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int = 28) -> Network:
-    """The network that a configuration names: strided, pooled, dense or perceptron."""
+    """The network that a configuration names: strided, pooled, dense, perceptron or koch."""
     if kind == "dense":
         return DenseNet(way, rng, image_size)
     if kind == "perceptron":
         return Perceptron(way, rng, image_size ** 2)
+    if kind == "koch":
+        if image_size != KochNet.IMAGE_SIZE:
+            raise UserError(f"network koch is for images of {KochNet.IMAGE_SIZE} x {KochNet.IMAGE_SIZE} pixels, these have {image_size}; "
+                            f"make others by make_data.py --image-size {KochNet.IMAGE_SIZE}, or choose network pooled")
+        return KochNet(rng)
     return ConvNet(way, rng, image_size, pooled=kind == "pooled")

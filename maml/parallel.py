@@ -85,17 +85,15 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
 
 
 def _end(processes: Sequence[subprocess.Popen], patience: float = 5.0) -> None:
-    """End what still runs: the others' errors first get a moment to be printed."""
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    deadline = time.monotonic() + patience
-    for process in processes:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """End what still runs: by itself within `patience` seconds, where it met the same error, or else by SIGTERM, or by SIGKILL."""
+    for end in (lambda process: None, subprocess.Popen.terminate, subprocess.Popen.kill):
+        deadline = time.monotonic() + patience
+        for process in processes:
+            if process.poll() is None:
+                end(process)
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
 
 
 class Processes:

@@ -25,8 +25,9 @@ def resume_path(config: Config) -> Path:
 
 def differences(config: Config, state: dict[str, Any]) -> list[str]:
     """Why a run of `config` cannot go on from `state`: settings that would change its results."""
-    return [f"{key} {state['config'].get(key)!r}, not {ours!r}" for key, ours in dataclasses.asdict(config).items()
-            if key not in WHERE_AND_HOW_OFTEN and state["config"].get(key) != ours]
+    theirs = {**dataclasses.asdict(Config()), **state["config"]}  # an older one lacks settings that were added since
+    return [f"{key} {theirs[key]!r}, not {ours!r}" for key, ours in dataclasses.asdict(config).items()
+            if key not in WHERE_AND_HOW_OFTEN and theirs[key] != ours]
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.metadata
+import io
 import os
 import platform
 import signal
@@ -59,7 +61,8 @@ def gpus() -> int:
 
 def use_device(gpu: bool) -> bool:
     """Have Paddle compute on this process's GPU, where `gpu` asks for it and there is one, else on the CPU; whether it is the GPU."""
-    import paddle
+    with contextlib.redirect_stderr(io.StringIO()):  # where it would advise against several threads, which `environment` chose
+        import paddle
 
     gpu = gpu and paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     paddle.set_device(f"gpu:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}" if gpu else "cpu")

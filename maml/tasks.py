@@ -83,3 +83,33 @@ class TaskSampler:
             return np.multiply(x[:, :, None], np.float32(1 / 255), dtype=np.float32), y
 
         return TaskBatch(*images(0, shot), *images(shot, shot + query))
+
+
+class AlphabetSampler:
+    """Draws tasks whose classes all stand in one alphabet, a random one for each task; otherwise as `TaskSampler`.
+
+    `rows` names the character, `Alphabet/characterNN`, of each of `images`. Without `alphabet`, all that have `way` characters take part.
+    Raises `UserError` where none has.
+    """
+
+    def __init__(self, images: np.ndarray, rows: list[str], way: int, shot: int, query: int, rng: np.random.Generator,
+                 alphabet: str | None = None):
+        members: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            members.setdefault(row.split("/")[0], []).append(place)
+        if alphabet is not None and alphabet not in members:
+            raise UserError(f"alphabet {alphabet} has no character here; there are {', '.join(members)}")
+        asked = {name: places for name, places in members.items() if alphabet in (None, name)}
+        largest = max(asked, key=lambda name: len(asked[name]))
+        if way > len(asked[largest]):
+            raise UserError(f"n_way is {way}, but alphabet {largest} has only {len(asked[largest])} characters here"
+                            + ("" if alphabet else ", and no other has more") + "; the background split keeps whole alphabets for testing")
+        self.alphabets = {name: TaskSampler(images[places], way, shot, query, rng)
+                          for name, places in asked.items() if len(places) >= way}
+        self.rng = rng
+
+    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
+        """The next `tasks` tasks, or, having drawn them all, only `part` of them."""
+        names = sorted(self.alphabets)
+        drawn = [self.alphabets[names[i]].sample(1) for i in self.rng.integers(len(names), size=tasks)]
+        return TaskBatch(*(np.concatenate(arrays)[part] for arrays in zip(*drawn)))

@@ -59,6 +59,16 @@ def learner(trained: Trained, n_way: int | None = None, **changes: Any):
     return made
 
 
+def finetune(trained: Trained, learner, steps: int, rate: float, entropy: float):
+    """`learner`'s encoder with a classifier that is fine-tuned on each task; a `UserError` where the encoder comes with its own."""
+    from maml.algorithms.finetune import FineTune
+
+    if trained.config.algorithm not in ANY_WAY:
+        raise UserError(f"{trained.path}: {trained.config.algorithm} learns its own classifier; "
+                        f"--finetune is for {', '.join(sorted(ANY_WAY))}")
+    return FineTune(learner, steps, rate, entropy)
+
+
 def check_data(trained: Trained, index: Index, part: str) -> str | None:
     """Whether accuracies on `part` of the data are to be believed: a `UserError` where not, a warning to print where nearly so."""
     theirs = trained.state["data"]

@@ -72,7 +72,7 @@ class Run:
         index = dataclasses.asdict(self.index)
         index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
         network = self.learner.network
-        return {"weights": [p.numpy() for p in network.theta], "running": [s.numpy() for pair in network.running for s in pair],
+        return {"weights": [p.numpy() for p in self.learner.theta], "running": [s.numpy() for pair in network.running for s in pair],
                 "config": runs.settings(self.config), "data": index, "epoch": self.epoch, "best": self.best,
                 "history": self.history, "seconds": self.seconds}
 
@@ -161,7 +161,7 @@ def set_weights(learner: Learner, state: dict[str, Any], source: object) -> None
 
     Raises `UserError`, naming `source`, where they do not fit it or are not finite.
     """
-    theta, weights, running = learner.network.theta, state["weights"], state["running"]
+    theta, weights, running = learner.theta, state["weights"], state["running"]
     found = [(list(w.shape), str(w.dtype)) if isinstance(w, np.ndarray) else w for w in weights]
     expected = [(p.shape, str(p.numpy().dtype)) for p in theta]
     if found != expected:
@@ -177,7 +177,7 @@ def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:
     """The optimizer's accumulators, named by the parameter's place in theta: Paddle's own names are running numbers of the process."""
     state = {}
     for key, value in learner.optimizer.state_dict().items():
-        for i, p in enumerate(learner.network.theta):
+        for i, p in enumerate(learner.theta):
             if key.startswith(f"{p.name}_"):
                 state[f"{i}{key[len(p.name):]}"] = value.numpy()
     return state
@@ -188,5 +188,5 @@ def set_optimizer_state(learner: Learner, state: dict[str, np.ndarray]) -> None:
     named = {}
     for key, value in state.items():
         i, accumulator = key.split("_", 1)
-        named[f"{learner.network.theta[int(i)].name}_{accumulator}"] = paddle.to_tensor(value)
+        named[f"{learner.theta[int(i)].name}_{accumulator}"] = paddle.to_tensor(value)
     learner.optimizer.set_state_dict(named)

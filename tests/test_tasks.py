@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maml.errors import UserError
-from maml.tasks import TaskSampler, with_distortions
+from maml.tasks import AlphabetSampler, TaskSampler, with_distortions
 
 
 def named_images(classes=12, drawings=20, versions=1):
@@ -94,3 +94,30 @@ def test_distortions_keep_the_original_and_change_the_copies_a_little(rng):
     ink = distorted.astype(float).sum((3, 4)) / images[0, 0, 0].sum()
     assert ((0.6 < ink) & (ink < 1.6)).all()
     assert (distorted[:, :, 1:] != images).any((3, 4)).all()
+
+
+ROWS = [f"{alphabet}/character{i:02}" for alphabet, size in (("Greek", 3), ("Latin", 6), ("N_Ko", 5)) for i in range(size)]
+
+
+def test_classes_of_a_task_stand_in_one_alphabet(rng):
+    tasks = AlphabetSampler(named_images(classes=14), ROWS, 4, 1, 2, rng).sample(40)
+    found = [{ROWS[c].split("/")[0] for c in classes} for classes in names(tasks.support_x)[0]]
+    assert all(len(alphabets) == 1 for alphabets in found) and set.union(*found) == {"Latin", "N_Ko"}  # Greek has too few
+    assert len({tuple(y) for y in tasks.support_y}) > 10  # the true class stands anywhere
+    one = AlphabetSampler(named_images(classes=14), ROWS, 3, 1, 1, rng, "Greek").sample(5)
+    assert set(names(one.support_x)[0].flatten()) == {0, 1, 2}
+
+
+def test_a_part_of_the_tasks_within_alphabets_is_what_it_is_in_the_whole():
+    whole, part = (AlphabetSampler(named_images(classes=14), ROWS, 4, 1, 2, np.random.default_rng(0)) for _ in range(2))
+    assert all((a[2:5] == b).all() for a, b in zip(whole.sample(6), part.sample(6, slice(2, 5))))
+
+
+@pytest.mark.parametrize("way, alphabet, message", [
+    (4, "Greek", "n_way is 4, but alphabet Greek has only 3 characters here; the background split"),
+    (7, None, "n_way is 7, but alphabet Latin has only 6 characters here, and no other has more"),
+    (2, "Klingon", "alphabet Klingon has no character here; there are Greek, Latin, N_Ko"),
+])
+def test_alphabets_with_too_few_characters_are_refused(rng, way, alphabet, message):
+    with pytest.raises(UserError, match=message):
+        AlphabetSampler(named_images(classes=14), ROWS, way, 1, 1, rng, alphabet)

@@ -236,6 +236,10 @@ def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_
 @pytest.mark.parametrize("flags", [
     ["--algorithm", "reptile", "--train_query", 0, "--glob_meta_lr", 0.5, "--inner_optimizer", "adam", "--glob_base_lr", 0.001],
     ["--algorithm", "protonet", "--train_way", 10, "--distance", "cosine"],
+    ["--algorithm", "matching", "--context_steps", 2, "--train_query", 3],
+    ["--algorithm", "siamese", "--train_way", 12, "--train_shot", 1, "--train_query", 1],
+    ["--algorithm", "siamese", "--train_way", 12, "--train_shot", 1, "--train_query", 1, "--objective", "triplets"],
+    ["--algorithm", "reptile", "--train_query", 0, "--glob_meta_lr", 0.001, "--outer_optimizer", "adam"],
     ["--first_order", "--network", "pooled"], ["--network", "dense"], ["--algorithm", "reptile", "--network", "perceptron"],
 ], ids=lambda flags: " ".join(map(str, flags)))
 def test_every_algorithm_and_network_trains_resumes_and_evaluates(data, tmp_path, flags):
@@ -251,6 +255,15 @@ def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
     train(data, tmp_path, "--algorithm", "protonet", "--train_way", 10)
     report = json.loads(evaluate(data, tmp_path, "--n_way", 8, "--k_spt", 3, "--json").stdout)
     assert (report["n_way"], report["k_spt"], report["bn"]) == (8, 3, "inductive")
+    tuned = json.loads(evaluate(data, tmp_path, "--finetune", 5, "--entropy", 0.1, "--json").stdout)
+    assert len(tuned["accuracies"]) == 2 and tuned["finetune"] == {"steps": 5, "rate": 0.1, "entropy": 0.1}
+    alphabet = evaluate(data, tmp_path, "--within-alphabet", "--n_way", 2, "--k_query", 1).stdout
+    assert "characters of one alphabet (any)" in alphabet
+    assert "n_way is 9, but alphabet" in evaluate(data, tmp_path, "--within-alphabet", "--n_way", 9, status=2).stderr
+
+
+def test_fine_tuning_is_refused_where_the_encoder_comes_with_a_classifier(data, run):
+    assert "maml learns its own classifier" in evaluate(data, run[0], "--finetune", 3, status=2).stderr
 
 
 @pytest.mark.parametrize("flags, message", [

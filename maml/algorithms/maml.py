@@ -48,9 +48,10 @@ class MAML:
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
                  clip: float = 0.0, inductive: bool = False, loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
                  average: Callable[[list[Tensor]], list[Tensor]] = list):
-        self.network, self.alpha, self.steps, self.steps_test = network, alpha, steps, steps_test
+        self.network, self.theta = network, network.theta
+        self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
         self.first_order, self.clip, self.inductive, self.loss, self.average = first_order, clip, inductive, loss, average
-        self.optimizer = paddle.optimizer.Adam(beta, parameters=network.theta)
+        self.optimizer = paddle.optimizer.Adam(beta, parameters=self.theta)
 
     def inner_update(self, theta: list[Tensor], x, y: Tensor, create_graph: bool) -> list[Tensor]:
         """theta' = theta - alpha grad L(theta), for each task; a function of theta with `create_graph`, else values alone."""
@@ -61,7 +62,7 @@ class MAML:
 
     def meta_gradient(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Query losses [T] at theta', and each task's gradient of its own with respect to theta, [T, ...] each."""
-        theta = fn.for_each_task(self.network.theta, support_x.shape[0])
+        theta = fn.for_each_task(self.theta, support_x.shape[0])
         x = self.network.prepare(support_x)
         adapted = theta
         for _ in range(self.steps):
@@ -86,12 +87,12 @@ class MAML:
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses.mean(), *fn.mean_over_tasks(gradient)])
-        return fn.apply_gradient(self.optimizer, self.network.theta, gradient, loss)
+        return fn.apply_gradient(self.optimizer, self.theta, gradient, loss)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """theta, then theta' after each of `steps_test` updates on the support [T, way * shot, 1, H, W]."""
         x = self.network.prepare(support_x)
-        theta = fn.for_each_task(self.network.theta, support_x.shape[0])
+        theta = fn.for_each_task(self.theta, support_x.shape[0])
         yield Adapted(theta, x)
         for _ in range(self.steps_test):
             theta = self.inner_update(theta, x, support_y, create_graph=False)

@@ -42,16 +42,17 @@ class Reptile:
     """
 
     def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,
-                 batch_test: int, inner_optimizer: str = "adam", inductive: bool = False,
+                 batch_test: int, inner_optimizer: str = "adam", outer_optimizer: str = "sgd", inductive: bool = False,
                  loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy, average: Callable[[Sequence[Tensor]], list[Tensor]] = list):
-        self.network, self.inner_lr, self.inner_optimizer = network, inner_lr, inner_optimizer
+        self.network, self.theta, self.inner_lr, self.inner_optimizer = network, network.theta, inner_lr, inner_optimizer
         self.inner_steps, self.inner_batch, self.steps_test, self.batch_test = inner_steps, inner_batch, steps_test, batch_test
         self.inductive, self.loss, self.average = inductive, loss, average
-        self.optimizer = paddle.optimizer.SGD(epsilon, parameters=network.theta)
+        outer = {"sgd": paddle.optimizer.SGD, "adam": paddle.optimizer.Adam}[outer_optimizer]
+        self.optimizer = outer(epsilon, parameters=self.theta)
 
     def inner_loop(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[list[Tensor], Tensor]]:
         """U^k for k = 1 .. steps on mini-batches that cycle through the support (which stands in random order): W and losses [T]."""
-        w = fn.for_each_task(self.network.theta, x.shape[0])
+        w = fn.for_each_task(self.theta, x.shape[0])
         square = [paddle.zeros_like(p) for p in w]
         for k in range(1, steps + 1):
             order = paddle.arange((k - 1) * batch, k * batch) % x.shape[1]
@@ -67,11 +68,11 @@ class Reptile:
         """One outer update on the support of a `TaskBatch`; the loss is that of the last inner mini-batch."""
         *_, (w, losses) = self.inner_loop(*map(paddle.to_tensor, tasks[:2]), self.inner_steps, self.inner_batch)
         loss, *mean = self.average([losses.mean(), *fn.mean_over_tasks(w)])
-        return fn.apply_gradient(self.optimizer, self.network.theta, [phi - m for phi, m in zip(self.network.theta, mean)], loss)
+        return fn.apply_gradient(self.optimizer, self.theta, [phi - m for phi, m in zip(self.theta, mean)], loss)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """phi, then W after each of `steps_test` mini-batches of the support [T, way * shot, 1, H, W]."""
-        yield Adapted(fn.for_each_task(self.network.theta, support_x.shape[0]), support_x)
+        yield Adapted(fn.for_each_task(self.theta, support_x.shape[0]), support_x)
         for w, _ in self.inner_loop(support_x, support_y, self.steps_test, self.batch_test):
             yield Adapted(w, support_x)
 

@@ -1,0 +1,105 @@
+"""Siamese networks: one encoder h for both images of a pair, trained on pairs (Koch, Zemel & Salakhutdinov 2015) or triplets (Schroff,
+Kalenichenko & Philbin 2015).
+
+    p(x_1, x_2) = sigmoid(sum_j alpha_j |h_1,j - h_2,j| + beta)                      Koch, section 3.1
+    L = -y log p - (1 - y) log(1 - p) + lambda^T |w|^2, y = 1 for the same class     section 3.2, per pair; half the pairs are of the same
+    C* = argmax over c of p(x, x_c)                                                  section 4.3
+
+    L = max(0, |h_a - h_p|^2 - |h_a - h_n|^2 + margin), |h| = 1                      Schroff, eq. 2; a anchor, p positive, n negative
+    semi-hard: n = argmin of |h_a - h_n|^2 among those > |h_a - h_p|^2               section 3.2, eq. 4
+
+A training episode has one support and one query image a class: support k with query k is a pair of the same class, with query k + 1 one of
+different ones (labels are random, so this is a random class), and anchor, positive and random negative are the three of them.
+
+Deviations from the papers, with reasons:
+ 1. Each image stands in a pair of the same and in one of different classes: so many images make twice the pairs.
+ 2. Of several support images a class, the mean of their scores counts; both papers have one.
+ 3. Where no negative is semi-hard, all being nearer than the positive, the farthest is taken, on which Schroff et al. are silent.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from maml import functional as fn
+from maml.algorithms.metric import MetricLearner, members
+from maml.network import Network
+
+
+def by_label(z: Tensor, y: Tensor) -> Tensor:
+    """Embeddings [T, N, D] of one image a class, labels y [T, N] -> the same in the order of labels."""
+    return paddle.matmul(members(y, y.shape[1], z.dtype), z, transpose_x=True)
+
+
+def semi_hard(distance: Tensor) -> Tensor:
+    """Squared distances [T, N, N] of anchors and images, whose positives are on the diagonal -> indices [T, N] of the negatives."""
+    own = paddle.eye(distance.shape[1]).astype("bool").unsqueeze(0).expand(distance.shape)
+    positive = paddle.diagonal(distance, axis1=1, axis2=2).unsqueeze(-1)  # [T, N, 1]
+    farther = paddle.logical_and(distance > positive, ~own)
+    nothing = paddle.full_like(distance, float("inf"))
+    return paddle.where(farther.any(axis=-1), paddle.where(farther, distance, nothing).argmin(axis=-1),
+                        paddle.where(own, -nothing, distance).argmax(axis=-1))
+
+
+class Siamese(MetricLearner):
+    """Queries by the mean similarity to each class's support."""
+
+    @abstractmethod
+    def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
+        """[T, N_1, D] and [T, N_2, D] -> [T, N_1, N_2]"""
+
+    def learn(self, z_support, y_support):
+        """h of the support [T, N_S, D], and each image's share in its class's score [T, N_S, way]."""
+        of_class = members(y_support, int(y_support.max()) + 1, z_support.dtype)
+        return z_support, of_class / of_class.sum(axis=1, keepdim=True)
+
+    def scores(self, learnt, z_query):
+        z_support, share = learnt
+        return paddle.matmul(self.similarity(z_query, z_support), share)
+
+
+class Pairs(Siamese):
+    """A Siamese network on `network`, which has no classifier, trained on pairs; options: see `MetricLearner`."""
+
+    def __init__(self, network: Network, beta: float, **options):
+        super().__init__(network, beta, head=nn.Linear(network.features, 1).to(dtype=network.theta[0].dtype), **options)
+
+    def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:
+        """Of p: [..., D] and [..., D] -> [...]. The head's weight is alpha, its bias beta."""
+        return self.head((h_1 - h_2).abs()).squeeze(-1)
+
+    def losses(self, z_support, y_support, z_query, y_query):
+        support, query = by_label(z_support, y_support), by_label(z_query, y_query)
+        same, different = self.logits(support, query), self.logits(support, query.roll(-1, axis=1))  # [T, N]
+        return (F.softplus(-same) + F.softplus(different)).mean(axis=-1) / 2  # -log p, -log(1 - p)
+
+    def similarity(self, h_1, h_2):
+        # a task at a time: all differences at once fill much memory
+        return fn.in_parts(lambda a, b: self.logits(a.unsqueeze(2), b.unsqueeze(1)), 1, h_1, h_2)
+
+
+class Triplets(Siamese):
+    """A Siamese network on `network`, which has no classifier, trained on triplets.
+
+    margin: of squared distances between embeddings of length 1, which are 0 to 4; negatives: "random" or "semi-hard"; options: see
+    `MetricLearner`.
+    """
+
+    def __init__(self, network: Network, beta: float, margin: float, negatives: str = "random", **options):
+        super().__init__(network, beta, **options)
+        self.margin, self.negatives = margin, negatives
+
+    def losses(self, z_support, y_support, z_query, y_query):
+        distance = -self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))  # [T, N, N], anchors in rows
+        way = distance.shape[1]
+        random = (paddle.arange(way) + 1) % way  # the next label's class
+        negative = semi_hard(distance.detach()) if self.negatives == "semi-hard" else random.unsqueeze(0)  # [T, N]
+        d_n = (distance * F.one_hot(negative, way).astype(distance.dtype)).sum(axis=-1)  # [T, N]
+        return F.relu(paddle.diagonal(distance, axis1=1, axis2=2) - d_n + self.margin).mean(axis=-1)
+
+    def similarity(self, h_1, h_2):
+        return fn.negative_squared_distance(fn.normalized(h_1), fn.normalized(h_2))
