@@ -64,22 +64,22 @@ class Network(nn.Layer, ABC):
 
     @abstractmethod
     def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
-              record: list[fn.Statistics] | None) -> Tensor:
+              record: list[fn.Statistics] | None, twice: bool) -> Tensor:
         """What `prepare` made of x -> embeddings [T, N, features]."""
 
     def forward(self, x: Any, params: Sequence[Tensor] | None = None, statistics: Sequence[fn.Statistics] | None = None,
-                record: list[fn.Statistics] | None = None) -> Tensor:
+                record: list[fn.Statistics] | None = None, twice: bool = False) -> Tensor:
         """x [T, N, 1, H, W], or what `prepare` made of it -> scores [T, N, way], or embeddings [T, N, features] without a classifier.
 
         Without `params` these are `theta`, for all tasks. Batch normalisation takes `statistics`, one for each layer, or, without, those
-        of x itself, which `record`, a list, is given.
+        of x itself, which `record`, a list, is given. `twice`: the result is to be differentiated twice.
         """
         if params is None:
             params = [p.unsqueeze(0) for p in self.theta]
         if isinstance(x, Tensor):
             x = self.prepare(x)
         body = params if self.way is None else params[:-2]
-        z = self.embed(body, x, statistics or [None] * len(body), record)
+        z = self.embed(body, x, statistics or [None] * len(body), record, twice)
         return z if self.way is None else paddle.matmul(z, params[-2]) + params[-1]
 
 
@@ -111,17 +111,19 @@ class ConvNet(Network):
     def prepare(self, x):
         return fn.input_patches(x, 1 if self.pooled else 2, self.pooled)
 
-    def embed(self, params, x, statistics, record):
+    def embed(self, params, x, statistics, record, twice):
         images = x.images
         for block, size in enumerate(self.sizes[:-1]):
             w, gamma, beta = params[3 * block:3 * block + 3]
-            if block == 0:
+            if block == 0 and self.pooled:
+                h = fn.pooled_input_block(x, w, gamma, beta, size, size, statistics[0], record)  # [T, P/4*N, 64]
+            elif block == 0:
                 h = fn.input_block(x, w, gamma, beta, statistics[0], record)  # [T, P*N + 1, 64]
             else:
                 h = fn.convolve(h, w, fn.patches(size, size, 1 if self.pooled else 2, images, self.pooled))  # [T, P*N, 64]
-                h = fn.batch_norm(h, gamma, beta, statistics[block], record)
-            if self.pooled:
-                h = fn.max_pool(h, size, size, images)  # before ReLU, which gives the same with a quarter of its work
+                h = fn.batch_norm(h, gamma, beta, statistics[block], record, twice)
+                if self.pooled:
+                    h = fn.max_pool(h, size, size, images)  # before ReLU, which gives the same with a quarter of its work
             h = F.relu(h)
         h = h.reshape([h.shape[0], -1, images, self.filters]).transpose([0, 2, 1, 3])  # [T, P*N, 64] -> [T, N, P, 64]
         return h.reshape([h.shape[0], images, self.features])
@@ -142,11 +144,11 @@ class DenseNet(Network):
             params += [np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]), np.ones([1, fan_out]), np.zeros([1, fan_out])]
         return params
 
-    def embed(self, params, x, statistics, record):
+    def embed(self, params, x, statistics, record, twice):
         h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, H*W]
         for layer in range(len(self.sizes) - 1):
             w, gamma, beta = params[3 * layer:3 * layer + 3]
-            h = F.relu(fn.batch_norm(paddle.matmul(h, w), gamma, beta, statistics[layer], record))
+            h = F.relu(fn.batch_norm(paddle.matmul(h, w), gamma, beta, statistics[layer], record, twice))
         return h
 
 
@@ -167,7 +169,7 @@ class Perceptron(Network):
             params += [np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]), np.zeros([1, fan_out])]
         return params
 
-    def embed(self, params, x, statistics, record):
+    def embed(self, params, x, statistics, record, twice):
         h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, inputs]
         for w, b in zip(params[::2], params[1::2]):
             h = F.relu(paddle.matmul(h, w) + b)
@@ -201,7 +203,7 @@ class KochNet(Network):
     def penalty(self, params):
         return paddle.add_n([lambda_j * (w * w).sum() for lambda_j, w in zip(self.L2, params[::2])])
 
-    def embed(self, params, x, statistics, record):
+    def embed(self, params, x, statistics, record, twice):
         tasks, images = x.shape[:2]
         h = x.flatten(0, 1)  # [T * N, 1, 105, 105]
         layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]

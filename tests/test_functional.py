@@ -5,6 +5,7 @@ import pytest
 from conftest import check_twice_differentiable, relative_error
 
 from maml import functional as fn
+from maml.functional import pooling
 
 pytestmark = pytest.mark.both_paddles
 TASKS, IMAGES, CHANNELS, FILTERS = 2, 3, 2, 3
@@ -154,3 +155,33 @@ def test_in_parts_equals_the_whole(rng):
 
     whole, parts = f(a, b), fn.in_parts(f, 2, a, b)
     assert (parts[0][0].numpy() == whole[0][0].numpy()).all() and (parts[1].numpy() == whole[1].numpy()).all()
+
+
+@pytest.fixture(params=[1 << 8, 1 << 22], ids=["many blocks", "one block"])
+def block_size(request, monkeypatch):
+    monkeypatch.setattr(pooling, "CACHE", request.param)
+
+
+def test_max_pool_product_is_max_pool_of_the_product(rng, block_size):
+    columns, w = (paddle.to_tensor(rng.standard_normal(shape)) for shape in ((2, 5 * 4 * 3 + 1, 4), (2, 4, 3)))
+    w.stop_gradient = False
+    together, apart = fn.max_pool_product(columns, w, 5, 4, 3), fn.max_pool(paddle.matmul(columns, w), 5, 4, 3)
+    assert together.shape == [2, 12, 3] and relative_error(together.numpy(), apart.numpy()) < 1e-12
+    for a, b in zip(*(paddle.grad((y * y).sum(), [w]) for y in (together, apart))):
+        assert relative_error(a.numpy(), b.numpy()) < 1e-12
+
+
+def test_max_pool_product_twice(rng, block_size):
+    columns = paddle.to_tensor(rng.standard_normal((2, 4 * 4 * 2, 4)))
+    check_twice_differentiable(lambda w: fn.max_pool_product(columns, w * w, 4, 4, 2), rng.standard_normal((2, 4, 3)))
+
+
+def test_batch_norm_of_one_task_by_paddles_own_operation(rng):
+    x, gamma, beta, g = (rng.standard_normal(shape) for shape in ((1, 6, 3), (1, 1, 3), (1, 1, 3), (1, 6, 3)))
+    results = []
+    for twice in (True, False):
+        inputs = [paddle.to_tensor(a, stop_gradient=False) for a in (x, gamma, beta)]
+        y = fn.batch_norm(*inputs, record=(record := []), twice=twice)
+        results.append([y, *paddle.grad(y, inputs, [paddle.to_tensor(g)]), *record[0]])
+    for a, b in zip(*results):
+        assert a.shape == b.shape and relative_error(a.numpy(), b.numpy()) < 1e-10

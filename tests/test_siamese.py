@@ -132,7 +132,7 @@ def test_of_several_support_images_the_mean_counts(rng):
 def test_constant_outputs_score_nothing(rng, way):
     """An encoder that says the same of all images gives ties only, which are misses."""
     siamese = pairs(rng)
-    siamese.network.embed = lambda params, x, statistics, record: paddle.ones([*x.shape[:2], 12])
+    siamese.network.embed = lambda params, x, statistics, record, twice: paddle.ones([*x.shape[:2], 12])
     siamese.network.prepare = lambda x: x
     siamese.head = paddle.nn.Linear(12, 1)
     images = rng.integers(0, 256, (30, 20, 1, 6, 6)).astype(np.uint8)

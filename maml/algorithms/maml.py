@@ -55,8 +55,8 @@ class MAML:
 
     def inner_update(self, theta: list[Tensor], x, y: Tensor, create_graph: bool) -> list[Tensor]:
         """theta' = theta - alpha grad L(theta), for each task; a function of theta with `create_graph`, else values alone."""
-        losses = self.loss(self.network(x, theta), y)  # [T]; tasks share no weight, so the sum's gradient is each one's
-        gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)
+        losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
+        gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)  # tasks share no weight: each one's own
         theta = fn.descend(theta, gradient, self.alpha)
         return theta if create_graph else fn.leaves(theta)
 

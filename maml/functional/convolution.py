@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-from maml.functional.rows import append_zero_row, apply
+from maml.functional.rows import CACHE, append_zero_row, apply
 
 
 class Patches(NamedTuple):
@@ -76,7 +76,6 @@ def patches(height: int, width: int, stride: int, images: int, pooled: bool = Fa
     return Patches(paddle.to_tensor(gather.ravel().astype("int32")), scatter, restore, zero_in, zero_out)
 
 
-CACHE = 4 << 20  # bytes that are gathered at once, so that a product reads them from the processor's cache
 KEEP = 4 << 20  # bytes up to which what was gathered is kept for the next product instead of gathered anew
 
 

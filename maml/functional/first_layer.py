@@ -11,6 +11,7 @@ from paddle import Tensor
 
 from maml.functional.convolution import patches
 from maml.functional.normalization import EPSILON, Statistics
+from maml.functional.pooling import max_pool_product
 from maml.functional.rows import repeat_rows, sum_rows
 
 
@@ -56,9 +57,8 @@ def input_statistics(x: InputPatches, w: Tensor) -> Statistics:
     return Statistics(paddle.matmul(x.mean, w), sum_rows(w * paddle.matmul(x.covariance, w)))
 
 
-def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None,
-                record: list[Statistics] | None = None) -> Tensor:
-    """batch_norm(convolve(x, w)) as a single product, [T, P_out * N + 1, C]; the last row is zero.
+def _folded(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None, record: list[Statistics] | None) -> Tensor:
+    """Weights [T, 9 * C + 1, C_out] by which the patches are convolved, normalised, scaled and shifted.
 
     Batch normalisation is affine in the convolution's output, y s + (beta - mean s) with s = gamma / sqrt(variance + eps),
     so it can be folded into the weights exactly: s scales their columns and the rest is a bias, against the patches' ones.
@@ -67,5 +67,16 @@ def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: 
     if record is not None:
         record.append(Statistics(mean.detach(), variance.detach()))
     scale = gamma * paddle.rsqrt(variance + EPSILON)
-    folded = paddle.concat([w * repeat_rows(scale, w.shape[1]), beta - mean * scale], axis=1)
-    return paddle.matmul(x.columns, folded)
+    return paddle.concat([w * repeat_rows(scale, w.shape[1]), beta - mean * scale], axis=1)
+
+
+def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None,
+                record: list[Statistics] | None = None) -> Tensor:
+    """batch_norm(convolve(x, w)) as a single product, [T, P_out * N + 1, C]; the last row is zero."""
+    return paddle.matmul(x.columns, _folded(x, w, gamma, beta, given, record))
+
+
+def pooled_input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, height: int, width: int,
+                       given: Statistics | None = None, record: list[Statistics] | None = None) -> Tensor:
+    """max_pool(batch_norm(convolve(x, w))) of `height` x `width` pixels, [T, (height // 2) * (width // 2) * N, C]."""
+    return max_pool_product(x.columns, _folded(x, w, gamma, beta, given, record), height, width, x.images)

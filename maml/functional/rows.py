@@ -8,6 +8,8 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+CACHE = 4 << 20  # bytes that are worked on at once, so that the next operation finds them in the processor's cache
+
 
 @lru_cache(maxsize=256)
 def _filled(shape: tuple[int, ...], value: float, dtype: object) -> Tensor:
