@@ -43,6 +43,13 @@ def test_a_meta_step_on_a_quadratic_by_hand():
     assert network.theta[0].item() == pytest.approx(1.125)
 
 
+def test_an_outer_step_of_adam_goes_along_phi_minus_w():
+    """As above, phi - W is -4.5; Adam's first step is epsilon times its sign."""
+    network = Point([0.0])
+    reptile(network, inner_batch=1, outer_optimizer="adam").meta_step(tasks_of([[[4.0]], [[8.0]]]))
+    assert network.theta[0].item() == pytest.approx(0.25, rel=1e-6)
+
+
 def test_inner_batches_cycle_through_the_support():
     """Three images at 1, 2, 4, batches of two: (1, 2), (4, 1), (2, 4): phi = 0 -> 0.75 -> 1.625 -> 2.3125."""
     learner = reptile(Point([0.0]))

@@ -2,6 +2,7 @@
 
     W_i = U^k_Ti(phi), k steps of SGD or Adam on task i                              Algorithm 2, line 5
     phi <- phi + epsilon 1/n sum_i (W_i - phi)                                       line 7; n = 1 is Algorithm 1
+    or a step of Adam along phi - 1/n sum_i W_i in the gradient's place              section 2
 
 Deviations from the paper, with reasons:
  1. The inner optimizer's state is fresh for each task. The authors' code carries Adam's second moments from task to task; fresh ones let
@@ -36,9 +37,9 @@ class Reptile:
     """Reptile on `network`.
 
     inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images): of U in training; steps_test,
-    batch_test: of U afterwards; epsilon: outer step; inductive: batch normalisation predicts a query with the statistics of the support
-    and this one image, as the authors do, instead of the query batch's own; loss: of outputs [T, N, ...] and targets, [T]; average:
-    averages a list of tensors over processes.
+    batch_test: of U afterwards; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its rate; inductive: batch normalisation
+    predicts a query with the statistics of the support and this one image, as the authors do, instead of the query batch's own; loss: of
+    outputs [T, N, ...] and targets, [T]; average: averages a list of tensors over processes.
     """
 
     def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,

@@ -8,11 +8,12 @@ Kalenichenko & Philbin 2015).
     L = max(0, |h_a - h_p|^2 - |h_a - h_n|^2 + margin), |h| = 1                      Schroff, eq. 2; a anchor, p positive, n negative
     semi-hard: n = argmin of |h_a - h_n|^2 among those > |h_a - h_p|^2               section 3.2, eq. 4
 
-A training episode has one support and one query image a class: support k with query k is a pair of the same class, with query k + 1 one of
-different ones (labels are random, so this is a random class), and anchor, positive and random negative are the three of them.
+A training episode has one support and one query image a class: support k is the anchor, query k the positive, and query k + 1 a random
+negative (labels are random, so this is of a random class).
 
 Deviations from the papers, with reasons:
- 1. Each image stands in a pair of the same and in one of different classes: so many images make twice the pairs.
+ 1. Koch et al. draw as many pairs of different classes as of the same. Here all pairs of the batch's images stand for those that might have
+    been drawn, weighted to half: the same loss in the mean, with less noise, for the price of a few subtractions.
  2. Of several support images a class, the mean of their scores counts; both papers have one.
  3. Where no negative is semi-hard, all being nearer than the positive, the farthest is taken, on which Schroff et al. are silent.
 """
@@ -66,16 +67,18 @@ class Pairs(Siamese):
     """A Siamese network on `network`, which has no classifier, trained on pairs; options: see `MetricLearner`."""
 
     def __init__(self, network: Network, beta: float, **options):
-        super().__init__(network, beta, head=nn.Linear(network.features, 1).to(dtype=network.theta[0].dtype), **options)
+        head = nn.Linear(network.features, 1)
+        super().__init__(network, beta, head=head.to(dtype=network.theta[0].dtype), **options)
 
     def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         """Of p: [..., D] and [..., D] -> [...]. The head's weight is alpha, its bias beta."""
         return self.head((h_1 - h_2).abs()).squeeze(-1)
 
     def losses(self, z_support, y_support, z_query, y_query):
-        support, query = by_label(z_support, y_support), by_label(z_query, y_query)
-        same, different = self.logits(support, query), self.logits(support, query.roll(-1, axis=1))  # [T, N]
-        return (F.softplus(-same) + F.softplus(different)).mean(axis=-1) / 2  # -log p, -log(1 - p)
+        logits = self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))  # [T, N, N]
+        same, way = paddle.eye(logits.shape[1], dtype=logits.dtype), logits.shape[1]
+        surprise = F.softplus(-logits) * same / way + F.softplus(logits) * (1 - same) / (way * (way - 1))  # -log p, -log(1 - p)
+        return surprise.sum(axis=[1, 2]) / 2
 
     def similarity(self, h_1, h_2):
         # a task at a time: all differences at once fill much memory
