@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from maml import config, errors, parallel, runtime  # noqa: E402
 
-BURN_IN = 3
+BURN_IN = 6  # steps until memory that is kept has stopped growing
 MAML = {"algorithm": "maml"}
 REPTILE = {"algorithm": "reptile", "train_query": 0, "inner_optimizer": "sgd"}
 SETTINGS = {  # name: settings of the step
@@ -32,6 +32,7 @@ SETTINGS = {  # name: settings of the step
     "fomaml_5w1s": {**MAML, "first_order": True},
     "reptile_5w5s": {**REPTILE, "k_spt": 5, "task_num": 5, "inner_batch": 25},
     "protonet_60w5s": {"algorithm": "protonet", "n_way": 60, "k_spt": 5, "k_query": 5, "task_num": 1},
+    "siamese_128pairs": {"algorithm": "siamese", "n_way": 128, "k_query": 1, "task_num": 1},
     "evaluate_5w1s": {**MAML, "glob_update_step_test": 10},
 }
 
@@ -43,7 +44,7 @@ def flops(name: str, c: config.Config) -> float:
     derivative of a gradient step as much again as two gradients.
     """
     size, channels, layers = 28, 1, []
-    pooled = c.algorithm == "protonet"
+    pooled = c.algorithm in ("protonet", "siamese")
     for _ in range(4):
         out = size if pooled else -(-size // 2)
         layers.append(2 * out * out * 9 * channels * 64)
@@ -53,7 +54,7 @@ def flops(name: str, c: config.Config) -> float:
     way, shot, query = c.train_task
     if name.startswith("evaluate"):
         return c.task_num * (c.glob_update_step_test * way * shot * gradient + way * query * forward)
-    if c.algorithm == "protonet":
+    if pooled:
         return way * (shot + query) * gradient
     if c.algorithm == "reptile":
         return c.task_num * c.glob_update_step * c.inner_batch * gradient

@@ -43,7 +43,7 @@ def inner_loop(params, x, y, steps, create_graph):
 
 def images(count, pooled=False):
     x = torch.rand(count, 1, 28, 28)
-    return x.contiguous(memory_format=torch.channels_last) if pooled else x
+    return x.to(memory_format=torch.channels_last) if pooled else x  # .contiguous() would leave images of one channel as they are
 
 
 def labels(way, each):
@@ -52,8 +52,9 @@ def labels(way, each):
 
 def build(a):
     """A function without arguments that takes one step."""
-    pooled = a.algorithm == "protonet"
-    theta = [p.requires_grad_() for p in parameters(None if pooled else a.way, 256)]
+    pooled = a.algorithm in ("protonet", "siamese")
+    outputs, features = {"protonet": (None, 64), "siamese": (1, 64)}.get(a.algorithm, (a.way, 256))
+    theta = [p.requires_grad_() for p in parameters(outputs, features)]
     optimizer = torch.optim.Adam(theta, 1e-3)
     tasks = [(images(a.way * a.shot), labels(a.way, a.shot), images(a.way * a.query), labels(a.way, a.query)) for _ in range(a.tasks)]
 
@@ -84,6 +85,13 @@ def build(a):
         F.cross_entropy(-distance, labels(a.way, a.query)).backward()
         optimizer.step()
 
+    def siamese():
+        optimizer.zero_grad()
+        first, second = forward(theta[:12], episode, True).chunk(2)
+        logits = F.linear((first - second).abs(), *theta[12:])[:, 0]
+        F.binary_cross_entropy_with_logits(logits, (torch.arange(a.way) % 2).float()).backward()
+        optimizer.step()
+
     def evaluate():
         for support_x, support_y, query_x, query_y in tasks:
             adapted = inner_loop(theta, support_x, support_y, a.steps, False)
@@ -92,13 +100,14 @@ def build(a):
 
     if pooled:
         episode = images(a.way * (a.shot + a.query), True)
-    steps = {"maml": lambda: maml(True), "fomaml": lambda: maml(False), "reptile": reptile, "protonet": protonet, "evaluate": evaluate}
+    steps = {"maml": lambda: maml(True), "fomaml": lambda: maml(False), "reptile": reptile, "protonet": protonet, "siamese": siamese,
+             "evaluate": evaluate}
     return steps[a.algorithm]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("algorithm", choices=["maml", "fomaml", "reptile", "protonet", "evaluate"])
+    parser.add_argument("algorithm", choices=["maml", "fomaml", "reptile", "protonet", "siamese", "evaluate"])
     for name in ("way", "shot", "query", "steps", "tasks", "repeats"):
         parser.add_argument(f"--{name}", type=int, required=True)
     arguments = parser.parse_args()

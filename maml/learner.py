@@ -67,7 +67,7 @@ def metric(config: Config, network: Network, **options: Any) -> MetricLearner:
     beta = config.glob_meta_lr
     paddle.seed(config.seed)  # for the initial weights of Paddle's own layers
     if config.algorithm == "siamese" and config.objective == "pairs":
-        return Pairs(network, beta, **options)
+        return Pairs(network, beta, deviation=0.2 if config.network == "koch" else None, **options)  # Koch, section 3.2
     if config.algorithm == "siamese":
         return Triplets(network, beta, config.margin, config.negatives, **options)
     if config.algorithm == "matching":

@@ -13,6 +13,7 @@ SHORT = {"train.py": ["--epochs", 2, "--task_num", 2, "--val_tasks", 2, "--val_e
                       "--train_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 1, "--distortions", 0, "--workers", 1],
          "evaluate.py": ["--tasks", 2, "--workers", 1],
          "examples/sine.py": ["--steps", 2]}
+PAIRS = ["--train_way", 20, "--train_query", 1]
 
 
 def commands(path):
@@ -52,8 +53,8 @@ def workplace(tmp_path_factory):
             (folder / path.name).symlink_to(path)
     glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
     script("make_data.py", cwd=folder)
-    for flags in (["--config", "configs/maml_5w1s.yaml"], ["--config", "configs/protonet_60w1s.yaml", "--train_way", 20]):
-        script("train.py", *flags, *SHORT["train.py"], cwd=folder)
+    for name, *flags in (["maml_5w1s"], ["protonet_60w1s", "--train_way", 20], ["siamese_triplets", *PAIRS]):
+        script("train.py", "--config", f"configs/{name}.yaml", *SHORT["train.py"], *flags, cwd=folder)
     return folder
 
 
@@ -67,6 +68,8 @@ def test_python_commands_run(workplace, command):
     short = list(SHORT.get(name, []))
     if "protonet" in command and name == "train.py":
         short += ["--train_way", 20]
+    if "siamese" in command and name == "train.py":
+        short += PAIRS
     assert script(name, *flags, *short, cwd=workplace).returncode == 0
 
 

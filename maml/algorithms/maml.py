@@ -43,7 +43,7 @@ class MAML:
     """
 
     TASKS = 8  # that adapt at once: more take more memory for the inner loop's graph, fewer spend more on calling operations
-    QUERY_IMAGES = 300  # about as many query images are passed through at once, for the same reasons
+    QUERY_IMAGES = 100  # about as many query images are passed through at once, for the same reasons
 
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
                  clip: float = 0.0, inductive: bool = False, loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,

@@ -64,10 +64,14 @@ class Siamese(MetricLearner):
 
 
 class Pairs(Siamese):
-    """A Siamese network on `network`, which has no classifier, trained on pairs; options: see `MetricLearner`."""
+    """A Siamese network on `network`, which has no classifier, trained on pairs.
 
-    def __init__(self, network: Network, beta: float, **options):
-        head = nn.Linear(network.features, 1)
+    deviation: of alpha's initial values, by default 1 / sqrt(D); options: see `MetricLearner`.
+    """
+
+    def __init__(self, network: Network, beta: float, deviation: float | None = None, **options):
+        normal = nn.initializer.Normal(0.0, deviation or network.features ** -0.5)
+        head = nn.Linear(network.features, 1, weight_attr=normal)
         super().__init__(network, beta, head=head.to(dtype=network.theta[0].dtype), **options)
 
     def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:
