@@ -7,6 +7,8 @@ from test_protonet import episodes, scores
 from maml.algorithms.matching import FullContext, Matching
 from maml.network import ConvNet
 
+pytestmark = pytest.mark.both_paddles
+
 
 @pytest.fixture(autouse=True)
 def float64():

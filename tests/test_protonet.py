@@ -4,7 +4,8 @@ import pytest
 from conftest import check_twice_differentiable, numerical_gradient, relative_error
 
 from maml import functional as fn
-from maml.algorithms.protonet import ProtoNet, prototypes
+from maml.algorithms.metric import class_means
+from maml.algorithms.protonet import ProtoNet
 from maml.network import ConvNet
 from maml.tasks import TaskBatch
 
@@ -13,7 +14,7 @@ LABELS = np.array([[0, 1, 0, 1]])
 
 
 def test_prototypes_of_four_points_are_class_means_by_label():
-    assert prototypes(paddle.to_tensor(POINTS), paddle.to_tensor(LABELS), 2).numpy().tolist() == [[[0, 1], [4, 1]]]
+    assert class_means(paddle.to_tensor(POINTS), paddle.to_tensor(LABELS), 2).numpy().tolist() == [[[0, 1], [4, 1]]]
 
 
 @pytest.mark.parametrize("distance, expected", [

@@ -13,6 +13,8 @@ from maml.errors import UserError
 from maml.network import ConvNet, KochNet
 from maml.tasks import TaskSampler
 
+pytestmark = pytest.mark.both_paddles
+
 
 @pytest.fixture(autouse=True)
 def float64():

@@ -23,8 +23,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from maml import functional as fn
-from maml.algorithms.metric import MetricLearner
-from maml.algorithms.protonet import prototypes
+from maml.algorithms.metric import MetricLearner, class_means
 
 
 class Adapted(NamedTuple):
@@ -62,7 +61,7 @@ class FineTune:
 
     def initial(self, z: Tensor, y: Tensor) -> list[Tensor]:
         """w [T, way, D] and b [T, 1, way] before the first step."""
-        w = fn.normalized(prototypes(z, y, int(y.max()) + 1))
+        w = fn.normalized(class_means(z, y, int(y.max()) + 1))
         return [w, paddle.zeros([w.shape[0], 1, w.shape[1]], w.dtype)]
 
     def scores(self, classifier: list[Tensor], z: Tensor) -> Tensor:

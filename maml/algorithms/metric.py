@@ -20,6 +20,12 @@ def members(y: Tensor, way: int, dtype: paddle.dtype) -> Tensor:
     return nn.functional.one_hot(y, way).astype(dtype)
 
 
+def class_means(z: Tensor, y: Tensor, way: int) -> Tensor:
+    """Means by label: z [T, N, D], y [T, N] in 0 .. way - 1 -> [T, way, D]."""
+    of_class = members(y, way, z.dtype)  # [T, N, way]
+    return paddle.matmul(of_class, z, transpose_x=True) / of_class.sum(axis=1).unsqueeze(-1)
+
+
 class MetricLearner(ABC):
     """An encoder, `network` without a classifier, and what compares its embeddings, whose parameters are the `head`'s, if any.
 

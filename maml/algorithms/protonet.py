@@ -12,18 +12,9 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-import paddle
-from paddle import Tensor
-
 from maml import functional as fn
-from maml.algorithms.metric import MetricLearner, members
+from maml.algorithms.metric import MetricLearner, class_means
 from maml.network import Network
-
-
-def prototypes(z: Tensor, y: Tensor, way: int) -> Tensor:
-    """Class means by label, eq. 1: z [T, N, D], y [T, N] in 0 .. way - 1 -> [T, way, D]."""
-    of_class = members(y, way, z.dtype)  # [T, N, way]
-    return paddle.matmul(of_class, z, transpose_x=True) / of_class.sum(axis=1).unsqueeze(-1)
 
 
 class ProtoNet(MetricLearner):
@@ -38,7 +29,7 @@ class ProtoNet(MetricLearner):
 
     def learn(self, z_support, y_support):
         """The prototypes [T, way, D]."""
-        return prototypes(z_support, y_support, int(y_support.max()) + 1)  # eq. 1
+        return class_means(z_support, y_support, int(y_support.max()) + 1)  # c_k, eq. 1
 
     def scores(self, learnt, z_query):
         return self.similarity(z_query, learnt)  # eq. 2, before the softmax
