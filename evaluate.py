@@ -92,7 +92,7 @@ def random_tasks(arguments: argparse.Namespace, model, processes: parallel.Proce
     import numpy as np
     from tqdm import tqdm
 
-    from maml import evaluation, logs, omniglot, trained
+    from maml import evaluation, omniglot, reports, trained
     from maml.tasks import AlphabetSampler, TaskSampler
 
     arrays, index = omniglot.read(arguments.data)
@@ -111,72 +111,40 @@ def random_tasks(arguments: argparse.Namespace, model, processes: parallel.Proce
                                  every_step=not arguments.last_step)
     if not processes.first:
         return 0
-    report = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "n_way": way, "k_spt": shot, "k_query": query,
-              "data": index.source, "split": index.split, "part": arguments.part, "bn": arguments.bn or model.config.bn_mode,
-              **more(arguments), "tasks": arguments.tasks, "seed": arguments.seed,
+    report = {**common(arguments, model), "n_way": way, "k_spt": shot, "k_query": query, "data": index.source, "split": index.split,
+              "part": arguments.part, "tasks": arguments.tasks, "seed": arguments.seed,
               "accuracies": [round(float(a), 6) for a in result.vector],
               "accuracy": round(result.mean, 6), "interval": round(result.interval, 6)}
+    if arguments.within_alphabet is not None:
+        report["within_alphabet"] = arguments.within_alphabet or "any"
     if arguments.figures:
         draw(arguments.figures, model, learner, sampler.sample(1))
-    if arguments.json:
-        print(json.dumps(report))
-        return 0
-    if index.source != "omniglot":
-        print(f"These are NOT Omniglot's characters, but {index.source} ones.")
-    where = "" if arguments.within_alphabet is None else f" of one alphabet ({arguments.within_alphabet or 'any'})"
-    print(f"{model.path}: {model.config.algorithm}, {way}-way {shot}-shot, {query} queries a class, {arguments.tasks} tasks with seed "
-          f"{arguments.seed}\n{index.source}, {arguments.part} characters{where} of the {index.split} split, {report['bn']} batch "
-          f"normalisation\n"
-          f"{in_words(arguments)}accuracy after {'the last update step' if arguments.last_step else steps_in_words(arguments)}: "
-          f"{logs.vector(result.vector)}\n"
-          f"accuracy: {100 * result.mean:.2f} +- {100 * result.interval:.2f}% (95% interval over tasks)")
+    print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
     return 0
 
 
-def more(arguments: argparse.Namespace) -> dict:
-    """What a report says of measuring otherwise than usual."""
-    said = {}
-    if arguments.within_alphabet is not None:
-        said["within_alphabet"] = arguments.within_alphabet or "any"
+def common(arguments: argparse.Namespace, model) -> dict:
+    """What every report says."""
+    said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": arguments.bn or model.config.bn_mode}
     if arguments.finetune is not None:
         said["finetune"] = {"steps": arguments.finetune, "rate": arguments.finetune_rate, "entropy": arguments.entropy}
     return said
 
 
-def in_words(arguments: argparse.Namespace) -> str:
-    """A line about fine-tuning, where there is any."""
-    if arguments.finetune is None:
-        return ""
-    entropy = f", entropy of the queries weighted {arguments.entropy:g} (transductive)" if arguments.entropy else ""
-    return f"cosine classifier fine-tuned in {arguments.finetune} steps of {arguments.finetune_rate:g}{entropy}\n"
-
-
-def steps_in_words(arguments: argparse.Namespace) -> str:
-    """Which numbers of steps the accuracies belong to."""
-    return "0, 1, ... update steps" if arguments.finetune is None else f"0 and {arguments.finetune} steps of fine-tuning"
-
-
 def challenge(arguments: argparse.Namespace, model, processes: parallel.Processes) -> int:
     """Measure on Omniglot's own one-shot challenge, and print the error rates."""
-    from maml import challenge, evaluation
+    from maml import challenge, evaluation, reports
 
     runs = challenge.read(arguments.runs, model.state["data"]["image_size"])
     if not processes.first:
         return 0
-    way = max(run.task.support_y.shape[1] for run in runs)
-    learner = learner_of(arguments, model, way)
-    errors_of = {run.name: 1 - evaluation.measure(learner, run.task, every_step=False).mean for run in runs}
-    overall = sum(errors_of.values()) / len(runs)
-    if arguments.json:
-        print(json.dumps({"checkpoint": str(model.path), "runs": {name: round(e, 6) for name, e in errors_of.items()},
-                          "error": round(overall, 6), "bn": arguments.bn or model.config.bn_mode, **more(arguments)}))
-        return 0
     if model.state["data"]["split"] != "background":
         print(f"warning: {model.path} was trained on the {model.state['data']['split']} split, which may hold characters of these runs; "
               "make data with --split background and train on them for an error rate to compare", file=sys.stderr)
-    print(f"{model.path}: {model.config.algorithm}, {arguments.bn or model.config.bn_mode} batch normalisation\n{in_words(arguments)}"
-          + "\n".join(f"{name}  error {100 * error:5.1f}%" for name, error in errors_of.items())
-          + f"\noverall error rate of {len(runs)} runs: {100 * overall:.1f}%")
+    learner = learner_of(arguments, model, max(run.task.support_y.shape[1] for run in runs))
+    wrong = {run.name: round(1 - evaluation.measure(learner, run.task, every_step=False).mean, 6) for run in runs}
+    report = {**common(arguments, model), "runs": wrong, "error": round(sum(wrong.values()) / len(wrong), 6)}
+    print(json.dumps(report) if arguments.json else reports.of_challenge(report))
     return 0
 
 

@@ -72,6 +72,15 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def float64():
+    """Paddle's own layers, which take the default type, in float64 and with the same initial weights in every test."""
+    paddle.seed(0)
+    paddle.set_default_dtype("float64")
+    yield
+    paddle.set_default_dtype("float32")
+
+
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory) -> Path:
     """A small raw corpus in Omniglot's layout: 4 invented alphabets of 10 characters, 3 of them background."""

@@ -7,15 +7,7 @@ from test_protonet import episodes, scores
 from maml.algorithms.matching import FullContext, Matching
 from maml.network import ConvNet
 
-pytestmark = pytest.mark.both_paddles
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    """Paddle's own layers take the default type."""
-    paddle.set_default_dtype("float64")
-    yield
-    paddle.set_default_dtype("float32")
+pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 
 
 def learner(rng, context=True, **options):

@@ -66,12 +66,11 @@ class Siamese(MetricLearner):
 class Pairs(Siamese):
     """A Siamese network on `network`, which has no classifier, trained on pairs.
 
-    deviation: of alpha's initial values, by default 1 / sqrt(D); options: see `MetricLearner`.
+    deviation: of alpha's initial values, by default Paddle's usual ones (Glorot & Bengio 2010); options: see `MetricLearner`.
     """
 
     def __init__(self, network: Network, beta: float, deviation: float | None = None, **options):
-        normal = nn.initializer.Normal(0.0, deviation or network.features ** -0.5)
-        head = nn.Linear(network.features, 1, weight_attr=normal)
+        head = nn.Linear(network.features, 1, weight_attr=nn.initializer.Normal(0.0, deviation) if deviation else None)
         super().__init__(network, beta, head=head.to(dtype=network.theta[0].dtype), **options)
 
     def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:

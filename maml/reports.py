@@ -1,0 +1,40 @@
+"""What evaluate.py says, in words, of what it prints as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maml.logs import vector
+
+
+def of_random_tasks(report: dict[str, Any]) -> str:
+    """The accuracy on random tasks, with everything that it depends on."""
+    where = f" of one alphabet ({report['within_alphabet']})" if "within_alphabet" in report else ""
+    steps = ("the last update step" if len(report["accuracies"]) == 1 else
+             f"0 and {report['finetune']['steps']} steps of fine-tuning" if "finetune" in report else "0, 1, ... update steps")
+    return "\n".join([
+        *([] if report["data"] == "omniglot" else [f"These are NOT Omniglot's characters, but {report['data']} ones."]),
+        f"{report['checkpoint']}: {report['algorithm']}, {report['n_way']}-way {report['k_spt']}-shot, "
+        f"{report['k_query']} queries a class, {report['tasks']} tasks with seed {report['seed']}",
+        f"{report['data']}, {report['part']} characters{where} of the {report['split']} split, {report['bn']} batch normalisation",
+        *_finetuning(report),
+        f"accuracy after {steps}: {vector(report['accuracies'])}",
+        f"accuracy: {100 * report['accuracy']:.2f} +- {100 * report['interval']:.2f}% (95% interval over tasks)"])
+
+
+def of_challenge(report: dict[str, Any]) -> str:
+    """The error rates in Omniglot's own one-shot challenge."""
+    return "\n".join([
+        f"{report['checkpoint']}: {report['algorithm']}, {report['bn']} batch normalisation",
+        *_finetuning(report),
+        *(f"{name}  error {100 * error:5.1f}%" for name, error in report["runs"].items()),
+        f"overall error rate of {len(report['runs'])} runs: {100 * report['error']:.1f}%"])
+
+
+def _finetuning(report: dict[str, Any]) -> list[str]:
+    """A line about fine-tuning, where there is any."""
+    if "finetune" not in report:
+        return []
+    steps, rate, entropy = (report["finetune"][key] for key in ("steps", "rate", "entropy"))
+    looked = f", entropy of the queries weighted {entropy:g} (transductive)" if entropy else ""
+    return [f"cosine classifier fine-tuned in {steps} steps of {rate:g}{looked}"]
