@@ -37,7 +37,7 @@ def main() -> int:
     how = parser.add_argument_group("on what, and how")
     how.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
     how.add_argument("--part", choices=["test", "val"], default="test", help="characters to draw from (default: %(default)s)")
-    how.add_argument("--within-alphabet", nargs="?", const="", metavar="NAME",
+    how.add_argument("--within-alphabet", "--within_alphabet", nargs="?", const="", metavar="NAME",
                      help="take the classes of a task from one alphabet: this one, or without NAME a random one for each task")
     how.add_argument("--runs", metavar="DIR", help="instead of random tasks, those of Omniglot's one-shot challenge in DIR/run01, ...")
     how.add_argument("--tasks", type=int, default=1000, metavar="INT", help="random tasks (default: %(default)s)")
