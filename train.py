@@ -34,11 +34,12 @@ def main() -> int:
 
 def work(config: configuration.Config, resume: bool) -> int:
     """One of the processes that train."""
-    from maml import learner, logs, omniglot, training
-
     runtime.end_with_parent()
     gpu = runtime.use_device(config.use_gpu)
     processes = parallel.Processes(gpu)
+
+    from maml import learner, logs, omniglot, training
+
     if config.use_gpu and not gpu and processes.first:
         print("warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU", flush=True)
     arrays, index = omniglot.read(config.data)

@@ -33,6 +33,20 @@ def numerical_gradient(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
     return gradient
 
 
+def gradient_and_differences(learner, tasks, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """A metric learner's gradient on one episode with respect to its parameter i, as it says and by finite differences."""
+    _, gradient, _ = learner.gradient(*map(paddle.to_tensor, tasks))
+    p, value = learner.theta[i], learner.theta[i].numpy()
+
+    def loss(a):
+        p.set_value(a)
+        return learner.gradient(*map(paddle.to_tensor, tasks))[0].item()
+
+    expected = numerical_gradient(loss, value)
+    p.set_value(value)
+    return gradient[i][0].numpy(), expected
+
+
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12))
 
