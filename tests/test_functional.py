@@ -5,16 +5,17 @@ import pytest
 from conftest import check_twice_differentiable, relative_error
 
 from maml import functional as fn
-from maml.functional import pooling
+from maml.functional import convolution, pooling
 
 pytestmark = pytest.mark.both_paddles
 TASKS, IMAGES, CHANNELS, FILTERS = 2, 3, 2, 3
 
 
-def rows(x):
-    """[T, N, C, H, W] -> [T, H * W * N, C]"""
+def rows(x, stride=1):
+    """[T, N, C, H, W] -> [T, H * W * N, C], the positions in the order of convolutions of this stride."""
     t, n, c, h, w = x.shape
-    return np.ascontiguousarray(x.transpose(0, 3, 4, 1, 2).reshape(t, h * w * n, c))
+    order = np.concatenate(convolution.by_remainder(h, w, stride))
+    return np.ascontiguousarray(x.reshape(t, n, c, h * w)[..., order].transpose(0, 3, 1, 2).reshape(t, h * w * n, c))
 
 
 def filters(w):
@@ -27,9 +28,9 @@ def filters(w):
 @pytest.mark.parametrize("size", [(4, 4), (5, 3), (1, 1), (2, 2)])
 def test_convolve_is_paddles_convolution(rng, stride, size):
     x, w = rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)), rng.standard_normal((TASKS, 9 * CHANNELS, FILTERS))
-    y = fn.convolve(paddle.to_tensor(rows(x)), paddle.to_tensor(w), fn.patches(*size, stride, IMAGES)).numpy()
+    y = fn.convolve(paddle.to_tensor(rows(x, stride)), paddle.to_tensor(w), fn.patches(*size, stride, IMAGES)).numpy()
     expected = [F.conv2d(paddle.to_tensor(x[t]), paddle.to_tensor(filters(w)[t]), stride=stride, padding=1) for t in range(TASKS)]
-    assert relative_error(y, rows(np.stack([e.numpy() for e in expected]))) < 1e-12
+    assert relative_error(y, rows(np.stack([e.numpy() for e in expected]), stride)) < 1e-12
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -43,16 +44,23 @@ def test_convolve_twice(rng, stride, zero_row):
     check_twice_differentiable(lambda x, w: f(x * x, w * w), rng.standard_normal((2, 24, 2)), rng.standard_normal((2, 18, 2)))
 
 
-def test_normalize_is_batch_normalisation_and_twice_differentiable(rng):
-    x = rng.standard_normal((2, 7, 3))
-    expected = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + fn.EPSILON)
-    assert relative_error(fn.normalize(paddle.to_tensor(x)).numpy(), expected) < 1e-12
-    check_twice_differentiable(lambda x: fn.normalize(x * x), x)
+@pytest.mark.parametrize("twice", [True, False])
+def test_batch_norm_is_the_papers(rng, twice):
+    x, gamma, beta = (rng.standard_normal(shape) for shape in ((2, 7, 3), (2, 1, 3), (2, 1, 3)))
+    expected = gamma * (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + fn.EPSILON) + beta
+    assert relative_error(fn.batch_norm(*map(paddle.to_tensor, (x, gamma, beta)), twice=twice).numpy(), expected) < 1e-12
 
 
 def test_batch_norm_twice(rng):
-    vector = (2, 1, 3)
-    check_twice_differentiable(fn.batch_norm, *(rng.standard_normal(shape) for shape in ((2, 6, 3), vector, vector)))
+    check_twice_differentiable(lambda x, gamma, beta: fn.batch_norm(x * x, gamma * gamma, beta * beta),
+                               *(rng.standard_normal(shape) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))))
+
+
+def test_batch_norm_has_the_same_gradient_for_one_differentiation_as_for_two(rng):
+    leaves = fn.leaves([paddle.to_tensor(rng.standard_normal(shape)) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))])
+    g = paddle.to_tensor(rng.standard_normal((2, 6, 3)))
+    for once, twice in zip(*(paddle.grad(fn.batch_norm(*leaves, twice=twice), leaves, g) for twice in (False, True))):
+        assert relative_error(once.numpy(), twice.numpy()) < 1e-10
 
 
 def test_batch_norm_with_given_statistics(rng):
@@ -73,11 +81,11 @@ def test_input_block_is_convolution_and_batch_norm(rng, channels, given):
     statistics = fn.Statistics(*map(paddle.to_tensor, (rng.standard_normal((2, 1, 4)), rng.random((2, 1, 4))))) if given else None
     tensors = [paddle.to_tensor(a) for a in (w, gamma, beta)]
     y = fn.input_block(fn.input_patches(paddle.to_tensor(x), 2), *tensors, given=statistics).numpy()
-    z = fn.convolve(paddle.to_tensor(rows(x)), tensors[0], fn.patches(6, 5, 2, 3))
+    z = fn.convolve(paddle.to_tensor(rows(x, 2)), tensors[0], fn.patches(6, 5, 2, 3))
     expected = fn.batch_norm(z, *tensors[1:], given=statistics).numpy()
     assert relative_error(y[:, :-1], expected) < 1e-9
     assert (y[:, -1] == 0).all()
-    fn.normalize(z, record=(record := []))
+    fn.batch_norm(z, *tensors[1:], record=(record := []))
     measured, direct = fn.input_statistics(fn.input_patches(paddle.to_tensor(x), 2), tensors[0]), record[0]
     assert relative_error(measured.mean.numpy(), direct.mean.numpy()) < 1e-9
     assert relative_error(measured.variance.numpy(), direct.variance.numpy()) < 1e-9

@@ -21,11 +21,21 @@ class Patches(NamedTuple):
     """[P_out * N * 9] int32, the row of the input for each (output row, tap)"""
     scatter: list[tuple[Tensor, Tensor]]
     """One (taps, rows) for each class of input positions that are reached by the same taps: taps [K] and, for each input
-    row of the class, the K output rows that it contributed to, [P_class * N * K]; the classes in order of `restore`"""
-    restore: Tensor | None
-    """[P_in * N] int32, brings the rows of the concatenated classes back into order; None where they are in order"""
+    row of the class, the K output rows that it contributed to, [P_class * N * K]"""
     rows_in: int
     rows_out: int
+
+
+def by_remainder(height: int, width: int, stride: int) -> list[np.ndarray]:
+    """The positions i * width + j in classes of the same remainders of i and j modulo the stride, as the rows of activations are ordered.
+
+    An input position (i, j) is read through tap (a, b) by output ((i + 1 - a) / stride, (j + 1 - b) / stride) where these are whole
+    numbers, so a class is reached by the same taps. Its share of the transposed convolution is therefore a dense gather and a matrix
+    product, and nothing needs a scatter-add.
+    """
+    position = np.arange(height * width).reshape(height, width)
+    classes = [position[i::stride, j::stride].ravel() for i, j in np.ndindex(stride, stride)]
+    return [members for members in classes if len(members)]
 
 
 def _pooling_order(height: int, width: int) -> np.ndarray:
@@ -37,46 +47,44 @@ def _pooling_order(height: int, width: int) -> np.ndarray:
     return np.concatenate([corners, np.setdiff1d(position, corners)])
 
 
+def output_order(height: int, width: int, stride: int, pooled: bool) -> np.ndarray:
+    """The output's positions, in the order of its rows: as `max_pool` takes them if `pooled`, else as the next convolution does."""
+    high, wide = -(-height // stride), -(-width // stride)
+    return _pooling_order(high, wide) if pooled else np.concatenate(by_remainder(high, wide, stride))
+
+
+def taps(height: int, width: int, stride: int, pooled: bool) -> np.ndarray:
+    """[P_out, 9]: the position that each output reads through each tap, height * width for one outside of the image."""
+    out, tap, wide = output_order(height, width, stride, pooled)[:, None], np.arange(9), -(-width // stride)
+    i, j = out // wide * stride + tap // 3 - 1, out % wide * stride + tap % 3 - 1
+    return np.where((0 <= i) & (i < height) & (0 <= j) & (j < width), i * width + j, height * width)
+
+
+def _rows(positions: np.ndarray, order: np.ndarray, images: int) -> Tensor:
+    """Positions [..., K], len(order) for none -> the rows [..., N, K] that hold them, flat; those of none point to the row after the last."""
+    place = np.argsort(np.append(order, len(order)))[positions]
+    rows = np.where(place == len(order), place * images, place * images + np.arange(images)[:, None, None]).transpose(1, 0, 2)
+    return paddle.to_tensor(rows.ravel().astype("int32"))
+
+
 @lru_cache(maxsize=64)
 def patches(height: int, width: int, stride: int, images: int, pooled: bool = False) -> Patches:
     """Index tables for `images` images of `height` x `width`; the output is ceil(height / stride) x ceil(width / stride).
 
-    With `pooled`, the output's positions stand in the order that `max_pool` takes, else row by row.
-
-    An input position (i, j) was read through tap (a, b) by output ((i + 1 - a) / stride, (j + 1 - b) / stride) where
-    these are whole numbers, so positions with the same remainders modulo the stride are reached by the same taps. Each class
-    is therefore a dense gather and a matrix product of its own, and nothing needs a scatter-add.
+    The input's positions are in the order of `by_remainder`, the output's in that of `output_order`.
     """
-    high, wide = -(-height // stride), -(-width // stride)
-    zero_in, zero_out = height * width * images, high * wide * images
-    out = _pooling_order(high, wide) if pooled else np.arange(high * wide)
-    place = np.argsort(out)  # of each output position among the output's rows
-    n = np.arange(images)
-
-    def rows(i, j, h, w, place, zero):  # positions [...] -> rows [..., N]
-        inside = (0 <= i) & (i < h) & (0 <= j) & (j < w)
-        return np.where(inside[..., None], place[np.where(inside, i * w + j, 0)][..., None] * images + n, zero)
-
-    taps, position = np.arange(9), np.arange(height * width)
-    i, j = out[:, None] // wide * stride + taps // 3 - 1, out[:, None] % wide * stride + taps % 3 - 1  # [P_out, 9]
-    gather = rows(i, j, height, width, position, zero_in).transpose(0, 2, 1)  # [P_out, N, 9]
-
-    scatter, order = [], []
-    for a, b in np.ndindex(stride, stride):
-        members = position[(position // width % stride == a) & (position % width % stride == b)]
-        if len(members) == 0:
-            continue
-        reached = np.array([t for t in taps if (a + 1 - t // 3) % stride == 0 and (b + 1 - t % 3) % stride == 0])
-        i = (members[:, None] // width + 1 - reached // 3) // stride
-        j = (members[:, None] % width + 1 - reached % 3) // stride
-        table = rows(i, j, high, wide, place, zero_out).transpose(0, 2, 1)  # [P_class, N, K]
-        scatter.append((paddle.to_tensor(reached.astype("int32")), paddle.to_tensor(table.ravel().astype("int32"))))
-        order.append((members[:, None] * images + n).ravel())
-    restore = None if len(scatter) == 1 else paddle.to_tensor(np.argsort(np.concatenate(order)).astype("int32"))
-    return Patches(paddle.to_tensor(gather.ravel().astype("int32")), scatter, restore, zero_in, zero_out)
+    classes, out = by_remainder(height, width, stride), output_order(height, width, stride, pooled)
+    read = taps(height, width, stride, pooled)
+    writes = np.full([height * width + 1, 9], len(out))  # [P_in, 9]: the output that reads each position through each tap
+    writes[read, np.arange(9)] = out[:, None]
+    scatter = []
+    for members in classes:
+        reached = np.flatnonzero((writes[members] < len(out)).any(axis=0))
+        scatter.append((paddle.to_tensor(reached.astype("int32")), _rows(writes[members][:, reached], out, images)))
+    return Patches(_rows(read, np.concatenate(classes), images), scatter, height * width * images, len(out) * images)
 
 
-KEEP = 4 << 20  # bytes up to which what was gathered is kept for the next product instead of gathered anew
+KEEP = 16 << 20  # bytes up to which what was gathered is kept for the next product instead of gathered anew
 
 
 class _View:
@@ -155,8 +163,7 @@ class _ConvolveTransposed(PyLayer):
         ctx.save_for_backward(g, w)
         at = g_view.at
         x = [paddle.matmul(gathered, w_class) for k, w_class in enumerate(filters.classes) for _, gathered in g_view.reached(k)]
-        x = _stacked(x) if at.restore is None else paddle.gather(_stacked(x), at.restore, axis=1)
-        return x if rows == at.rows_in else append_zero_row(x)
+        return _stacked(x if rows == at.rows_in else x + [paddle.zeros([g.shape[0], 1, x[0].shape[2]], g.dtype)])
 
     @staticmethod
     def backward(ctx, x):

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from maml.functional.convolution import patches
+from maml.functional.convolution import taps
 from maml.functional.normalization import EPSILON, Statistics
 from maml.functional.pooling import max_pool_product
 from maml.functional.rows import repeat_rows, sum_rows
@@ -31,10 +31,10 @@ class InputPatches(NamedTuple):
 def _input_table(height: int, width: int, stride: int, images: int, channels: int, pooled: bool) -> Tensor:
     """Where `InputPatches.columns` come from, in the pixels [N, C, H, W] of a task with a 0 and a 1 behind them."""
     pixels = images * channels * height * width
-    rows = patches(height, width, stride, images, pooled).gather.numpy().reshape(-1, 9, 1)  # p * N + n
-    position, image = np.divmod(rows, images)
-    pixel = (image * channels + np.arange(channels)) * height * width + position
-    pixel = np.where(position == height * width, pixels, pixel).reshape(len(rows), 9 * channels)
+    position = taps(height, width, stride, pooled)[:, None, :, None]  # [P_out, 1, 9, 1]
+    image = np.arange(images).reshape(-1, 1, 1)
+    pixel = (image * channels + np.arange(channels)) * height * width + position  # [P_out, N, 9, C]
+    pixel = np.where(position == height * width, pixels, pixel).reshape(-1, 9 * channels)
     table = np.pad(pixel, ((0, 1), (0, 1)), constant_values=pixels)
     table[:-1, -1] = pixels + 1
     return paddle.to_tensor(table.ravel().astype("int32"))
