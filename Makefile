@@ -1,5 +1,6 @@
 # make demo    set up, get the data, train MAML for a few minutes, evaluate it
 # make test    set up, run all tests
+# make test-all the same with every Python from 3.10 on this machine, and kill 50 training runs
 # make help    these and the other targets
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ REQUIREMENTS ?= $(if $(shell nvidia-smi -L 2>/dev/null),requirements.txt,require
 OLD_VENV ?= .venv-paddle-2.6
 DEMO = log/demo
 
-.PHONY: help demo test test-2.6 table lint setup clean
+.PHONY: help demo test test-2.6 test-all table lint setup clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,15 @@ test-2.6:  ## the tests that prove PaddlePaddle 2.6.2
 		$(MAKE) --no-print-directory $(OLD_VENV)/ready && $(OLD_VENV)/bin/python -m pytest -n auto -m both_paddles; \
 	else echo "skipped: there is no PaddlePaddle 2.6.2 for Python 3.13 or newer"; fi
 
+PYTHONS = 3.10 3.11 3.12 3.13
+
+test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and 50 killed training runs
+	@for version in $(PYTHONS); do \
+		if python=$$(command -v python$$version); then \
+			$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version OLD_VENV=.venv-$$version-paddle-2.6 || exit 1; \
+		else echo "skipped: there is no python$$version on this machine"; fi; done
+	$(BIN)/python tests/crash/kills.py --kills 50
+
 table: $(VENV)/ready  ## measure every checkpoint on 10,000 test tasks and rewrite the tables in both READMEs
 	$(BIN)/python -m maml.table
 
@@ -54,4 +64,4 @@ lint: $(VENV)/ready  ## ruff
 	$(BIN)/ruff check .
 
 clean:  ## remove environments and everything that was made
-	rm -rf $(VENV) $(OLD_VENV) log data/demo data/stand-in .pytest_cache
+	rm -rf $(VENV) $(OLD_VENV) .venv-3.* log data/demo data/stand-in .pytest_cache

@@ -34,31 +34,34 @@ class Config:
                           choices=["auto", "strided", "pooled", "dense", "perceptron", "koch"])
     distance: str = option("auto", "method", "of queries from prototypes (protonet) or support images (matching); euclidean is squared; "
                            "auto: euclidean for protonet, cosine for matching", choices=["auto", "euclidean", "cosine", "dot"])
-    context_steps: int = option(0, "method", "full context embeddings of matching with so many steps of attention; 0: none", low=0)
+    context_steps: int = option(0, "method", "full context embeddings of matching with so many steps of attention; 0: none", low=0,
+                                high=1000)
     objective: str = option("pairs", "method", "of siamese", choices=["pairs", "triplets"])
     negatives: str = option("semi-hard", "method", "of siamese's triplets", choices=["random", "semi-hard"])
+    dense_deviation: float = option(0.2, "method", "standard deviation of the initial values of koch's dense weights; the default is the "
+                                    "paper's, which saturates nearly all of its units", low=0)
     margin: float = option(0.5, "method", "of siamese's triplets, between squared distances of 0 to 4", low=0)
 
     bn: str = option("auto", "method", "statistics of batch normalisation at validation and test: transductive, the query batch's own; "
                      "inductive, without other queries; auto: as the algorithm's paper", choices=["auto", "transductive", "inductive"])
 
-    n_way: int = option(5, "tasks", "classes in a task", low=2)
+    n_way: int = option(5, "tasks", "classes in a task", low=2, high=10_000)
     k_spt: int = option(1, "tasks", "support images a class (shots)", low=1, high=19)
     k_query: int = option(15, "tasks", "query images a class", low=1, high=19)
-    train_way: int = option(-1, "tasks", "n_way in training; -1: the same", low=-1)
+    train_way: int = option(-1, "tasks", "n_way in training; -1: the same", low=-1, high=10_000)
     train_shot: int = option(-1, "tasks", "k_spt in training; -1: the same", low=-1, high=20)
     train_query: int = option(-1, "tasks", "k_query in training; -1: the same; 0 will do for reptile", low=-1, high=19)
-    task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1)
+    task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1, high=10_000)
     rotations: bool = option(True, "tasks", "turn training characters by 90, 180 and 270 degrees into classes of their own")
     distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn in its place; 0: none",
                              low=0, high=50)
 
-    glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1)
-    glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0)
+    glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1, high=1000)
+    glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0, high=1000)
     glob_base_lr: float = option(0.1, "inner loop", "inner learning rate, alpha", low=0)
     inner_optimizer: str = option("sgd", "inner loop", "of Reptile; adam is without first moments", choices=["sgd", "adam"])
-    inner_batch: int = option(10, "inner loop", "support images in a gradient step of Reptile, in training", low=1)
-    inner_batch_test: int = option(5, "inner loop", "the same in validation and test", low=1)
+    inner_batch: int = option(10, "inner loop", "support images in a gradient step of Reptile, in training", low=1, high=10_000)
+    inner_batch_test: int = option(5, "inner loop", "the same in validation and test", low=1, high=10_000)
     clip: float = option(0.0, "inner loop", "largest norm of a task's contribution to the meta-gradient; 0 is off", low=0)
 
     outer_optimizer: str = option("sgd", "outer loop", "of Reptile, along phi - W; the other algorithms have Adam", choices=["sgd", "adam"])
@@ -70,7 +73,7 @@ class Config:
     train_on_val: bool = option(False, "outer loop", "train on the validation characters too, and keep the last weights")
     epochs: int = option(10000, "outer loop", "meta-batches to train on", low=1)
 
-    seed: int = option(0, "run", "of initial weights and tasks", low=0)
+    seed: int = option(0, "run", "of initial weights and tasks", low=0, high=2 ** 32 - 1)
     print_every: int = option(100, "run", "epochs between two lines of training accuracies", low=1)
     val_every: int = option(1000, "run", "epochs between two validations", low=1)
     val_tasks: int = option(992, "run", "tasks in a validation", low=1)
@@ -80,13 +83,15 @@ class Config:
     logdir: str = option("log", "run", "folder for VisualDL's logs and the state for --resume")
     checkpoints: str = option("checkpoints", "run", "folder for the best weights")
     use_gpu: bool = option(False, "run", "train on a GPU")
-    workers: int = option(0, "run", "processes that share each meta-batch; 0: as many as there are GPUs, else cores", low=0)
+    workers: int = option(0, "run", "processes that share each meta-batch; 0: as many as there are GPUs, else cores", low=0, high=1024)
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
         if self.train_task[0] < 2 or self.train_task[1] < 1 or (self.train_task[2] < 1 and self.algorithm != "reptile"):
             raise UserError("train_way must be at least 2, train_shot 1 and train_query 1 (0 for reptile), or -1 for the same as in tests")
+        if "/" in self.name or "\0" in self.name or self.name in (".", "..") or len(self.name.encode("utf-8", "replace")) > 200:
+            raise UserError(f"name must do for a file, without slashes and with up to 200 bytes, not {self.name!r}")
         if self.algorithm == "siamese" and self.train_task[1:] != (1, 1):
             raise UserError("siamese is trained on pairs and triplets: train_shot and train_query must be 1")
         if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):
@@ -120,9 +125,11 @@ def _checked(f: dataclasses.Field, value: Any) -> Any:
         value = float(value)
     if type(value) is not kind:
         raise UserError(f"{f.name} must be of type {kind.__name__}, not {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise UserError(f"{f.name} must be a finite number, not {value}")
     low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
     if kind in (int, float) and not low <= value <= high:
-        bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        bounds = f"at least {low:g}" if value < low else f"at most {high:g}"
         raise UserError(f"{f.name} must be {bounds}, not {value}")
     if choices and value not in choices:
         raise UserError(f"{f.name} must be one of {', '.join(choices)}, not {value!r}")

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from maml import functional as fn
 from maml import network as networks
 from maml.algorithms.maml import MAML
 from maml.algorithms.matching import FullContext, Matching
@@ -40,16 +41,16 @@ class Learner(Protocol):
 
 
 def make(config: Config, image_size: int = 28,
-         average: Callable[[Sequence[Tensor]], list[Tensor]] = list) -> Learner:
+         average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks) -> Learner:
     """The learner that `config` describes, with initial weights from its seed.
 
-    `average` averages a list of tensors over processes.
+    `average` takes a list of tensors [T, ...] to their means over the tasks of all processes.
     """
     inductive = config.bn_mode == "inductive"
     way = None if config.algorithm in ANY_WAY else config.n_way
     usual = "pooled" if config.algorithm in ANY_WAY else "strided"
     rng = np.random.default_rng([config.seed, 0])
-    network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size)
+    network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size, config.dense_deviation)
     if config.algorithm == "reptile":
         return Reptile(network, inner_lr=config.glob_base_lr, epsilon=config.glob_meta_lr, inner_steps=config.glob_update_step,
                        inner_batch=config.inner_batch, steps_test=config.glob_update_step_test, batch_test=config.inner_batch_test,

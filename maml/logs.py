@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from maml import files
 from maml.config import Config
+from maml.errors import UserError
 from maml.tasks import TaskBatch
 
 if TYPE_CHECKING:  # so that who only wants a duration in words need not wait for Paddle
@@ -63,7 +65,11 @@ class Log:
         from visualdl import LogWriter
 
         self.config, self.start = config, start
-        self.writer = LogWriter(logdir=str(Path(config.logdir) / config.name), display_name=config.name)
+        folder = Path(config.logdir) / config.name
+        try:
+            self.writer = LogWriter(logdir=str(folder), display_name=config.name)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({files.reason(error)}); name another folder by --logdir") from None
         self.bar = tqdm(total=config.epochs, initial=start, unit=" epochs", disable=None, dynamic_ncols=True)
         self.began = self.said = time.monotonic()
 

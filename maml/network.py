@@ -116,7 +116,7 @@ class ConvNet(Network):
         for block, size in enumerate(self.sizes[:-1]):
             w, gamma, beta = params[3 * block:3 * block + 3]
             if block == 0 and self.pooled:
-                h = fn.pooled_input_block(x, w, gamma, beta, size, size, statistics[0], record)  # [T, P/4*N, 64]
+                h = fn.pooled_input_block(x, w, gamma, beta, size, size, statistics[0], record)  # [T, P/4*N + 1, 64]
             elif block == 0:
                 h = fn.input_block(x, w, gamma, beta, statistics[0], record)  # [T, P*N + 1, 64]
             else:
@@ -181,14 +181,17 @@ class KochNet(Network):
 
     105 x 105 images; convolutions 10x10/64, 7x7/128, 4x4/128, 4x4/256 without padding, each with ReLU and, but for the last,
     2x2-max-pooling; a layer of 4,096 sigmoid units. All tasks share the weights ([1, ...]), and there is no batch normalisation.
+
+    dense_deviation: of the dense layer's initial weights. Its 9,216 inputs are about 0.5 at first, so that with the paper's 0.2 the sums
+    are of the order of 10, where a sigmoid hardly has a gradient; see README for what that does to training.
     """
 
     CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters
     L2 = (2e-4, 2e-4, 2e-4, 2e-4, 1e-3)  # of each layer's weights
     IMAGE_SIZE = 105
 
-    def __init__(self, rng: np.random.Generator, features: int = 4096, dtype: str = "float32"):
-        self.features = features
+    def __init__(self, rng: np.random.Generator, dense_deviation: float = 0.2, features: int = 4096, dtype: str = "float32"):
+        self.features, self.dense_deviation = features, dense_deviation
         super().__init__(None, rng, dtype)
 
     def initial(self, rng):
@@ -197,7 +200,7 @@ class KochNet(Network):
             params += [0.01 * rng.standard_normal([filters, channels, kernel, kernel]), 0.5 + 0.01 * rng.standard_normal([filters])]
             channels, convolved = filters, size - kernel + 1
             size = convolved // 2
-        return params + [0.2 * rng.standard_normal([channels * convolved ** 2, self.features]),
+        return params + [self.dense_deviation * rng.standard_normal([channels * convolved ** 2, self.features]),
                          0.5 + 0.01 * rng.standard_normal([self.features])]
 
     def penalty(self, params):
@@ -215,8 +218,8 @@ class KochNet(Network):
         return F.sigmoid(F.linear(h.flatten(1), w, b)).reshape([tasks, images, self.features])
 
 
-def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int = 28) -> Network:
-    """The network that a configuration names: strided, pooled, dense, perceptron or koch."""
+def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int = 28, dense_deviation: float = 0.2) -> Network:
+    """The network that a configuration names: strided, pooled, dense, perceptron or koch, whose `dense_deviation` that is."""
     if kind == "dense":
         return DenseNet(way, rng, image_size)
     if kind == "perceptron":
@@ -225,5 +228,5 @@ def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int =
         if image_size != KochNet.IMAGE_SIZE:
             raise UserError(f"network koch is for images of {KochNet.IMAGE_SIZE} x {KochNet.IMAGE_SIZE} pixels, these have {image_size}; "
                             f"make others by make_data.py --image-size {KochNet.IMAGE_SIZE}, or choose network pooled")
-        return KochNet(rng)
+        return KochNet(rng, dense_deviation)
     return ConvNet(way, rng, image_size, pooled=kind == "pooled")

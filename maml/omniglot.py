@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from maml import files
 from maml.errors import UserError
 
 DRAWINGS = 20
 RAW_SIZE = 105
+LARGEST_DRAWING, LARGEST_ARCHIVE = 1 << 20, 1 << 28  # bytes; far above any of Omniglot's
 PARTS = ("train", "val", "test")
 INDEX = "omniglot_index.json"
 STAND_IN_MARK = "STAND-IN.txt"
@@ -70,7 +72,7 @@ def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
             for name in sorted(names):
                 path = Path(folder, name)
                 if name.endswith(".png"):
-                    yield PurePosixPath(path.relative_to(raw).as_posix()), path.read_bytes
+                    yield PurePosixPath(path.relative_to(raw).as_posix()), lambda path=path: _read_drawing(path)
                 elif name.endswith(".zip") and "_small" not in name and not name.startswith("strokes"):
                     for inner, read in _zipped(path, name):
                         yield PurePosixPath(path.relative_to(raw).parent.as_posix()) / inner, read
@@ -78,16 +80,37 @@ def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
         yield from _zipped(raw, raw.name)
 
 
+def _read_drawing(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST_DRAWING:
+        raise UserError(f"{path}: has {path.stat().st_size:,} bytes, which no drawing needs; unpack the data again")
+    return path.read_bytes()
+
+
 def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     try:
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UserError(f"{label}: is not a readable zip ({error})") from None
-    for name in sorted(archive.namelist()):
-        if name.endswith(".png") and "_small" not in name and "__MACOSX" not in name:
+    for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
+        name = entry.filename
+        drawing = name.endswith(".png") and "_small" not in name and "__MACOSX" not in name
+        if not drawing and not (name.endswith(".zip") and "images_" in name and "_small" not in name):
+            continue
+        if name.startswith("/") or ".." in PurePosixPath(name).parts:
+            raise UserError(f"{label}: holds {name}, a path out of its own folder; download it again")
+        if entry.file_size > (LARGEST_DRAWING if drawing else LARGEST_ARCHIVE):
+            raise UserError(f"{label}: {name} would unpack to {entry.file_size:,} bytes; download it again")
+        if drawing:
             yield PurePosixPath(name), lambda name=name: archive.read(name)
-        elif name.endswith(".zip") and "images_" in name and "_small" not in name:
-            yield from _zipped(io.BytesIO(archive.read(name)), f"{label}/{name}")
+        else:
+            yield from _zipped(io.BytesIO(_unpacked(archive, name, label)), f"{label}/{name}")
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"{label}: {name} cannot be unpacked ({error}); download it again") from None
 
 
 def find_characters(raw: str | Path) -> list[Character]:
@@ -106,16 +129,27 @@ def find_characters(raw: str | Path) -> list[Character]:
             continue
         *above, alphabet, character, file = path.parts
         name = f"{alphabet}/{character}"
+        if not _is_text(name):
+            raise UserError(f"{raw}: the name of {name!a} is not UTF-8; rename it")
         found.setdefault(name, {}).setdefault(file, read)
         groups = [part for part in above if part.startswith("images_")]
         background[name] = "images_background" in groups if groups else alphabet in BACKGROUND_ALPHABETS
     if not found:
         raise UserError(f"{raw}: no images like Alphabet/character01/0001_01.png in it; --raw names the folder that holds the alphabets")
-    for name, files in found.items():
-        if len(files) != DRAWINGS:
-            raise UserError(f"{raw}: {name} has {len(files)} drawings instead of {DRAWINGS}; unpack the data again")
+    for name, drawings in found.items():
+        if len(drawings) != DRAWINGS:
+            raise UserError(f"{raw}: {name} has {len(drawings)} drawings instead of {DRAWINGS}; unpack the data again")
     return [Character(name, background[name], [(f"{name}/{file}", read) for file, read in sorted(found[name].items())])
             for name in sorted(found)]
+
+
+def _is_text(name: str) -> bool:
+    """Whether the file system's name is text, and not bytes that Python could not decode."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load(drawing: tuple[str, Callable[[], bytes]], size: int) -> np.ndarray:
@@ -126,8 +160,11 @@ def load(drawing: tuple[str, Callable[[], bytes]], size: int) -> np.ndarray:
         if image.size != (RAW_SIZE, RAW_SIZE):
             width, height = image.size
             raise UserError(f"{name}: is {width} x {height} pixels instead of {RAW_SIZE} x {RAW_SIZE}; unpack the data again")
+        if image.mode not in ("1", "L"):  # of others, transparent ones above all, it would be a guess what is ink
+            raise UserError(f"{name}: is a {image.mode} image, not black on white or grey; unpack the data again")
         image = image.convert("L")
-    except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile,
+            Image.DecompressionBombError) as error:
         raise UserError(f"{name}: is not a readable image ({error}); unpack the data again") from None
     if size != RAW_SIZE:
         image = image.resize((size, size), Image.LANCZOS)
@@ -217,26 +254,9 @@ def source_of(raw: str | Path, characters: list[Character]) -> str:
 
 def save(arrays: dict[str, np.ndarray], index: Index, out: str | Path) -> None:
     """Write `omniglot_{train,val,test}.npy` and the index to `out`; all of them, or, after an error, none."""
-    out = Path(out)
-    contents = {f"omniglot_{part}.npy": arrays[part] for part in PARTS}
-    written = []
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, array in contents.items():
-            beside = out / f".{name}.part"
-            written.append((beside, out / name))
-            with open(beside, "wb") as file:
-                np.save(file, array)
-        beside = out / f".{INDEX}.part"
-        written.append((beside, out / INDEX))
-        beside.write_text(json.dumps(asdict(index), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for beside, final in written:
-            os.replace(beside, final)
-    except OSError as error:
-        for beside, _ in written:
-            beside.unlink(missing_ok=True)
-        reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror
-        raise UserError(f"{error.filename or out}: cannot be written ({reason})") from None
+    contents = {Path(out, f"omniglot_{part}.npy"): lambda file, part=part: np.save(file, arrays[part]) for part in PARTS}
+    text = json.dumps(asdict(index), indent=1, ensure_ascii=False) + "\n"
+    files.write({**contents, Path(out, INDEX): lambda file: file.write(text.encode())})
 
 
 def read(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
@@ -248,7 +268,7 @@ def read(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
         path = data / f"omniglot_{part}.npy"
         try:
             arrays[part] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             raise UserError(f"{path}: cannot be read ({error}); make_data.py writes it") from None
         expected = (len(index.rows[part]), DRAWINGS, 1, index.image_size, index.image_size)
         if arrays[part].shape != expected or arrays[part].dtype != np.uint8:
@@ -263,8 +283,21 @@ def read_index(data: str | Path) -> Index:
     """The index in the folder `data`."""
     path = Path(data) / INDEX
     try:
-        return Index(**json.loads(path.read_text(encoding="utf-8")))
+        stated = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run make_data.py first, or name the arrays' folder by --data") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not an index of make_data.py's ({error}); run it again") from None
+    return check_index(stated, str(path))
+
+
+def check_index(stated: Any, source: str, parts: Sequence[str] = PARTS) -> Index:
+    """`stated` as an `Index` that lists these parts; a `UserError` that names `source` where it is none."""
+    kinds = {"source": str, "split": str, "seed": int, "image_size": int, "polarity": str, "pillow": str, "sha256": dict, "rows": dict}
+    whole = (isinstance(stated, dict) and stated.keys() == kinds.keys() and all(type(stated[key]) is kinds[key] for key in kinds)
+             and all(isinstance(stated["sha256"].get(part), str) and isinstance(stated["rows"].get(part), list)
+                     and all(isinstance(row, str) for row in stated["rows"][part]) for part in parts)
+             and 1 <= stated["image_size"] <= RAW_SIZE)
+    if not whole:
+        raise UserError(f"{source}: does not tell its data as make_data.py's {INDEX} does; run it again")
+    return Index(**stated)

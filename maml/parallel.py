@@ -36,12 +36,10 @@ def cores() -> int:
 
 
 def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
-    """How many processes: as asked, or, for 0, the largest number up to the GPUs', else cores', that shares `tasks` evenly."""
-    if asked:
-        if tasks % asked:
-            raise UserError(f"task_num is {tasks}, which {asked} workers cannot share evenly; make one a multiple of the other")
-        return asked
-    return max(n for n in range(1, (gpus or cores()) + 1) if tasks % n == 0)
+    """How many processes share `tasks`: as asked, or, for 0, as many as there are GPUs, else cores, but none without a task."""
+    if asked > tasks:
+        raise UserError(f"task_num is {tasks}, so that there is no task for each of {asked} workers; ask for {tasks} at most")
+    return asked or min(tasks, gpus or cores())
 
 
 def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
@@ -114,20 +112,20 @@ class Processes:
         return self.rank == 0
 
     def part(self, tasks: int) -> slice:
-        """This process's share of `tasks` tasks; the shares are equal where `tasks` is a multiple of the processes."""
+        """This process's share of `tasks` tasks, which differs from others' by one at most."""
         return slice(tasks * self.rank // self.size, tasks * (self.rank + 1) // self.size)
 
     def average(self, tensors: Sequence) -> list:
-        """The mean over processes of each of `tensors`."""
-        if self.size == 1:
-            return list(tensors)
+        """Tensors [T, ...] of this process's tasks -> their means [...] over the tasks of all processes."""
         import paddle
 
         with paddle.no_grad():
-            flat = paddle.concat([t.reshape([-1]) for t in tensors])
-            paddle.distributed.all_reduce(flat)
-            parts = paddle.split(flat / self.size, [t.size for t in tensors])
-            return [part.reshape(t.shape) for part, t in zip(parts, tensors)]
+            sums = [t.sum(axis=0) for t in tensors]
+            flat = paddle.concat([*(s.reshape([-1]) for s in sums), paddle.to_tensor([tensors[0].shape[0]], sums[0].dtype)])
+            if self.size > 1:
+                paddle.distributed.all_reduce(flat)
+            parts = paddle.split(flat[:-1] / flat[-1], [s.size for s in sums])
+            return [part.reshape(s.shape) for part, s in zip(parts, sums)]
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         """The sum over processes of a float32 array."""

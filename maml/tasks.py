@@ -53,7 +53,7 @@ class TaskSampler:
         self.characters, drawings = images.shape[:2]
         self.classes = classes = self.characters * (4 if rotations else 1)
         if way > classes:
-            raise UserError(f"n_way is {way}, but there are only {classes} classes to draw from")
+            raise UserError(f"n_way (or train_way, in training) is {way}, but there are only {classes} classes to draw from")
         if shot + query > drawings:
             raise UserError(f"k_spt + k_query is {shot + query}, but each class has {drawings} drawings")
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng

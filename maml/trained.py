@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from maml import checkpoint
 from maml.config import ANY_WAY, Config, make
 from maml.errors import UserError
-from maml.omniglot import Index, character_of
+from maml.omniglot import Index, character_of, check_index
 
 
 class Trained(NamedTuple):
@@ -23,9 +23,12 @@ class Trained(NamedTuple):
 def read(path: str | Path) -> Trained:
     """The checkpoint at `path`; a `UserError` where it is none."""
     state = checkpoint.load(path)
-    missing = [key for key in ("weights", "running", "config", "data", "best") if key not in state]
-    if missing:
-        raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks {', '.join(missing)}")
+    for key, kind in {"weights": list, "running": list, "config": dict, "data": dict, "best": dict, "history": list}.items():
+        if not isinstance(state.get(key), kind):
+            raise UserError(f"{path}: is not a checkpoint of train.py's, its {key!r} is no {kind.__name__}")
+    if not isinstance(state["best"].get("accuracy"), float):
+        raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks the best accuracy")
+    check_index(state["data"], str(path), parts=("train", "val"))
     return Trained(Path(path), state, make(state["config"], str(path)))
 
 

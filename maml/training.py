@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
 from maml import checkpoint, evaluation, runs
 from maml.config import Config
@@ -162,15 +163,27 @@ def set_weights(learner: Learner, state: dict[str, Any], source: object) -> None
     Raises `UserError`, naming `source`, where they do not fit it or are not finite.
     """
     theta, weights, running = learner.theta, state["weights"], state["running"]
-    found = [(list(w.shape), str(w.dtype)) if isinstance(w, np.ndarray) else w for w in weights]
+    if not all(isinstance(w, np.ndarray) for w in [*weights, *running]):
+        raise UserError(f"{source}: holds weights that are no arrays")
+    found = [(list(w.shape), str(w.dtype)) for w in weights]
     expected = [(p.shape, str(p.numpy().dtype)) for p in theta]
     if found != expected:
         raise UserError(f"{source}: holds weights that do not fit the network of its configuration ({found} instead of {expected})")
     if not all(np.isfinite(w).all() for w in [*weights, *running]):
         raise UserError(f"{source}: holds weights that are not finite")
+    if running and [(list(w.shape), w.dtype) for w in running] != [(list(s.shape), np.float32) for s in measured(learner, state)]:
+        raise UserError(f"{source}: holds running averages that do not fit the network of its configuration")
     for p, w in zip(theta, weights):
         p.set_value(w)
     learner.network.running = [Statistics(*map(paddle.to_tensor, pair)) for pair in zip(running[::2], running[1::2])]
+
+
+def measured(learner: Learner, state: dict[str, Any]) -> list[Tensor]:
+    """Statistics of batch normalisation, as `running` lists them, of blank images."""
+    size = state["data"]["image_size"]
+    with paddle.no_grad():
+        learner.network(paddle.zeros([1, 2, 1, size, size]), record=(record := []))
+    return [s for pair in record for s in pair]
 
 
 def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 
@@ -44,7 +45,8 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path):
         path.write_bytes(whole[:end])
         with pytest.raises(UserError, match="a.pkl: is not a checkpoint"):
             checkpoint.load(path)
-    path.write_bytes(pickle.dumps({"weights": []}))
+    pickled = pickle.dumps({"weights": []})
+    path.write_bytes(pickled + hashlib.sha256(pickled).digest())
     with pytest.raises(UserError, match="format"):
         checkpoint.load(path)
     with pytest.raises(UserError, match="cannot be read"):
@@ -59,7 +61,7 @@ def test_a_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="no space left.*untouched"):
         checkpoint.save(STATE, path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.pkl"]

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import shutil
 import zipfile
 
@@ -138,12 +139,67 @@ def broken(raw, tmp_path, change):
     (lambda p: p.write_bytes(b""), "not a readable image"),
     (lambda p: p.write_bytes(p.read_bytes()[:100]), "not a readable image"),
     (lambda p: Image.new("1", (28, 28)).save(p), "28 x 28 pixels instead of 105 x 105"),
+    (lambda p: Image.open(p).convert("RGBA").save(p), "is a RGBA image"),
+    (lambda p: Image.open(p).convert("L").convert("P").save(p), "is a P image"),
+    (lambda p: p.write_bytes(b"\0" * 1000), "not a readable image"),
+    (lambda p: p.write_bytes(b"\0" * (2 << 20)), "2,097,152 bytes, which no drawing needs"),
+    (lambda p: (p.unlink(), p.symlink_to(p.name)), "not a readable image"),
 ])
 def test_bad_drawings_are_named_and_nothing_is_written(raw, tmp_path, change, message):
     folder, path = broken(raw, tmp_path, change)
     done = make(folder, tmp_path / "out", status=2)
     assert message in done.stderr and path.parent.name in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists() or not listing(tmp_path / "out")
+
+
+def test_folders_that_link_to_themselves_end(raw, tmp_path):
+    folder, path = broken(raw, tmp_path, lambda p: None)
+    path.parent.joinpath("loop").symlink_to(folder)
+    assert len(omniglot.find_characters(folder)) == 40
+
+
+def test_names_in_any_script_but_not_in_no_script(raw, tmp_path):
+    folder, path = broken(raw, tmp_path, lambda p: None)
+    alphabet = path.parent.parent
+    alphabet.rename(alphabet.with_name("字母 ελ"))
+    make(folder, tmp_path / "out")
+    assert any(row.startswith("字母 ελ/") for rows in omniglot.read_index(tmp_path / "out").rows.values() for row in rows)
+    os.rename(alphabet.with_name("字母 ελ"), os.fsencode(alphabet.parent) + b"/\xff")
+    done = make(folder, tmp_path / "none", status=2)
+    assert "is not UTF-8" in done.stderr and done.stderr.count("\n") == 1 and not (tmp_path / "none").exists()
+
+
+def bad_zip(path, change):
+    """A zip of one character that `change(archive, name, content)` writes into."""
+    content = io.BytesIO()
+    Image.new("1", (105, 105), 1).save(content, "png")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        change(archive, "images_background/A/character01/0001_01.png", content.getvalue())
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda z, name, content: z.writestr("../" * 8 + name, content), "a path out of its own folder"),
+    (lambda z, name, content: z.writestr("/" + name, content), "a path out of its own folder"),
+    (lambda z, name, content: z.writestr(name, b"\0" * (100 << 20)), "would unpack to 104,857,600 bytes"),
+    (lambda z, name, content: z.writestr("images_background.zip", b"\0" * (300 << 20)), "would unpack to 314,572,800 bytes"),
+    (lambda z, name, content: z.writestr("images_background.zip", b"PK no"), "images_background.zip: is not a readable zip"),
+])
+def test_zips_that_mean_harm_are_named_and_nothing_is_unpacked(tmp_path, change, message):
+    bad_zip(tmp_path / "bad.zip", change)
+    before = sorted(tmp_path.parent.rglob("*"))
+    done = make(tmp_path / "bad.zip", tmp_path / "out", status=2)
+    assert message in done.stderr and "bad.zip" in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_a_zip_with_a_spoilt_drawing_is_named(raw, tmp_path):
+    path = tmp_path / "a.zip"
+    content = bytearray(zipped(raw / "images_background", "images_background"))
+    start = content.index(b"IDAT")
+    content[start + 10:start + 20] = bytes(10)
+    path.write_bytes(content)
+    done = make(path, tmp_path / "out", status=2)
+    assert "is not a readable image" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_too_few_characters_are_refused(raw, tmp_path):
@@ -185,12 +241,17 @@ def test_read_refuses_what_the_index_does_not_describe(data, tmp_path):
         np.save(tmp_path / "omniglot_val.npy", bad)
         with pytest.raises(UserError, match=f"omniglot_val.npy.*{message}"):
             omniglot.read(tmp_path)
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,), }\n"
+    (tmp_path / "omniglot_val.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
+        omniglot.read(tmp_path)
     np.save(tmp_path / "omniglot_val.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
         omniglot.read(tmp_path)
-    (tmp_path / omniglot.INDEX).write_text("{")
-    with pytest.raises(UserError, match="not an index"):
-        omniglot.read(tmp_path)
+    for text, message in (("{", "not an index"), ("[" * 100_000, "not an index"), ("{}", "does not tell its data"), ("3", "does not tell")):
+        (tmp_path / omniglot.INDEX).write_text(text)
+        with pytest.raises(UserError, match=message):
+            omniglot.read(tmp_path)
 
 
 def test_the_forerunners_cell(data, monkeypatch):

@@ -15,6 +15,9 @@ class Point:
     def __init__(self, phi):
         self.theta = [paddle.create_parameter([1, len(phi)], "float64", default_initializer=paddle.nn.initializer.Assign(np.array([phi])))]
 
+    def prepare(self, x):
+        return x
+
     def __call__(self, x, params):
         return params[0] + 0 * x  # [T, N, D]
 

@@ -38,8 +38,8 @@ class MAML:
 
     alpha: inner learning rate; steps, steps_test: inner updates in training and afterwards; beta: outer learning rate;
     clip: largest norm of one task's meta-gradient, 0 for none; inductive: batch normalisation predicts with the support's
-    statistics instead of the query batch's own; loss: of outputs [T, N, ...] and targets, [T]; average: averages a list of tensors
-    over processes.
+    statistics instead of the query batch's own; loss: of outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...]
+    over the tasks of all processes.
     """
 
     TASKS = 8  # that adapt at once: more take more memory for the inner loop's graph, fewer spend more on calling operations
@@ -47,7 +47,7 @@ class MAML:
 
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
                  clip: float = 0.0, inductive: bool = False, loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
-                 average: Callable[[list[Tensor]], list[Tensor]] = list):
+                 average: Callable[[list[Tensor]], list[Tensor]] = fn.mean_over_tasks):
         self.network, self.theta = network, network.theta
         self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
         self.first_order, self.clip, self.inductive, self.loss, self.average = first_order, clip, inductive, loss, average
@@ -86,7 +86,7 @@ class MAML:
         losses, gradient = fn.in_parts(self.meta_gradient, self.TASKS, *map(paddle.to_tensor, tasks))
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
-        loss, *gradient = self.average([losses.mean(), *fn.mean_over_tasks(gradient)])
+        loss, *gradient = self.average([losses, *gradient])
         return fn.apply_gradient(self.optimizer, self.theta, gradient, loss)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:

@@ -30,11 +30,11 @@ class MetricLearner(ABC):
     """An encoder, `network` without a classifier, and what compares its embeddings, whose parameters are the `head`'s, if any.
 
     beta: learning rate of Adam; transductive: batch normalisation measures with the statistics of the images at hand instead of running
-    averages; average: averages a list of tensors over processes.
+    averages; average: of tensors [T, ...] over the tasks of all processes.
     """
 
     def __init__(self, network: Network, beta: float, transductive: bool = False, head: nn.Layer | None = None,
-                 average: Callable[[Sequence[Tensor]], list[Tensor]] = list):
+                 average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks):
         self.network, self.head, self.transductive, self.average = network, head, transductive, average
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.theta)
 
@@ -68,7 +68,7 @@ class MetricLearner(ABC):
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """One update on a `TaskBatch` of training episodes."""
         losses, gradient, record = fn.in_parts(self.gradient, 1, *map(paddle.to_tensor, tasks))
-        loss, *means = self.average([losses.mean(), *fn.mean_over_tasks(gradient + record)])
+        loss, *means = self.average([losses, *gradient, *record])
         gradient, record = means[:len(gradient)], [s.unsqueeze(0) for s in means[len(gradient):]]
         self.network.update_running([fn.Statistics(*pair) for pair in zip(record[::2], record[1::2])])
         return fn.apply_gradient(self.optimizer, self.theta, gradient, loss)

@@ -14,7 +14,8 @@ Deviations from the paper, with reasons:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import paddle
 from paddle import Tensor
@@ -39,12 +40,13 @@ class Reptile:
     inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images): of U in training; steps_test,
     batch_test: of U afterwards; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its rate; inductive: batch normalisation
     predicts a query with the statistics of the support and this one image, as the authors do, instead of the query batch's own; loss: of
-    outputs [T, N, ...] and targets, [T]; average: averages a list of tensors over processes.
+    outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...] over the tasks of all processes.
     """
 
     def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,
                  batch_test: int, inner_optimizer: str = "adam", outer_optimizer: str = "sgd", inductive: bool = False,
-                 loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy, average: Callable[[Sequence[Tensor]], list[Tensor]] = list):
+                 loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
+                 average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks):
         self.network, self.theta, self.inner_lr, self.inner_optimizer = network, network.theta, inner_lr, inner_optimizer
         self.inner_steps, self.inner_batch, self.steps_test, self.batch_test = inner_steps, inner_batch, steps_test, batch_test
         self.inductive, self.loss, self.average = inductive, loss, average
@@ -53,11 +55,16 @@ class Reptile:
 
     def inner_loop(self, x: Tensor, y: Tensor, steps: int, batch: int) -> Iterator[tuple[list[Tensor], Tensor]]:
         """U^k for k = 1 .. steps on mini-batches that cycle through the support (which stands in random order): W and losses [T]."""
+        @cache  # the cycle comes back to mini-batches that it had
+        def mini_batch(start: int) -> tuple[Any, Tensor]:
+            order = paddle.arange(start, start + batch) % x.shape[1]
+            return self.network.prepare(x.index_select(order, axis=1)), y.index_select(order, axis=1)
+
         w = fn.for_each_task(self.theta, x.shape[0])
         square = [paddle.zeros_like(p) for p in w]
         for k in range(1, steps + 1):
-            order = paddle.arange((k - 1) * batch, k * batch) % x.shape[1]
-            losses = self.loss(self.network(x.index_select(order, axis=1), w), y.index_select(order, axis=1))
+            batch_x, batch_y = mini_batch((k - 1) * batch % x.shape[1])
+            losses = self.loss(self.network(batch_x, w), batch_y)
             gradient = paddle.grad(losses.sum(), w)
             if self.inner_optimizer == "adam":  # Kingma & Ba 2015, Algorithm 1, without the first moment
                 square = [BETA2 * s + (1 - BETA2) * g * g for s, g in zip(square, gradient)]
@@ -68,7 +75,7 @@ class Reptile:
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """One outer update on the support of a `TaskBatch`; the loss is that of the last inner mini-batch."""
         *_, (w, losses) = self.inner_loop(*map(paddle.to_tensor, tasks[:2]), self.inner_steps, self.inner_batch)
-        loss, *mean = self.average([losses.mean(), *fn.mean_over_tasks(w)])
+        loss, *mean = self.average([losses, *w])
         return fn.apply_gradient(self.optimizer, self.theta, [phi - m for phi, m in zip(self.theta, mean)], loss)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:

@@ -61,7 +61,7 @@ def taps(height: int, width: int, stride: int, pooled: bool) -> np.ndarray:
 
 
 def _rows(positions: np.ndarray, order: np.ndarray, images: int) -> Tensor:
-    """Positions [..., K], len(order) for none -> the rows [..., N, K] that hold them, flat; those of none point to the row after the last."""
+    """Positions [..., K], len(order) for none -> the rows [..., N, K] that hold them, flat; none is the row after the last."""
     place = np.argsort(np.append(order, len(order)))[positions]
     rows = np.where(place == len(order), place * images, place * images + np.arange(images)[:, None, None]).transpose(1, 0, 2)
     return paddle.to_tensor(rows.ravel().astype("int32"))

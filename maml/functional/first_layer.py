@@ -78,5 +78,5 @@ def input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, given: 
 
 def pooled_input_block(x: InputPatches, w: Tensor, gamma: Tensor, beta: Tensor, height: int, width: int,
                        given: Statistics | None = None, record: list[Statistics] | None = None) -> Tensor:
-    """max_pool(batch_norm(convolve(x, w))) of `height` x `width` pixels, [T, (height // 2) * (width // 2) * N, C]."""
+    """max_pool(batch_norm(convolve(x, w))) of `height` x `width` pixels, [T, (height // 2) * (width // 2) * N + 1, C], and a zero row."""
     return max_pool_product(x.columns, _folded(x, w, gamma, beta, given, record), height, width, x.images)

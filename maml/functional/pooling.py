@@ -112,7 +112,9 @@ class _Product:
 
 
 def _join(blocks: Sequence[Tensor]) -> Tensor:
-    return paddle.concat(blocks, axis=1)
+    """Blocks of M rows in all -> [T, M + 1, C] with the row of zeros that the next convolution would otherwise make a copy to append."""
+    tasks, _, filters = blocks[0].shape
+    return paddle.concat([*blocks, paddle.zeros([tasks, 1, filters], blocks[0].dtype)], axis=1)
 
 
 class _PoolProduct(PyLayer):
@@ -140,7 +142,7 @@ class _SelectProduct(PyLayer):
 
 
 class _UnselectProduct(PyLayer):
-    """The transpose of `_SelectProduct`: [T, M, C] -> [T, K, C]."""
+    """The transpose of `_SelectProduct`: [T, M + 1, C] -> [T, K, C]."""
 
     @staticmethod
     def forward(ctx, needs, g, product):
@@ -154,5 +156,6 @@ class _UnselectProduct(PyLayer):
 
 
 def max_pool_product(columns: Tensor, w: Tensor, height: int, width: int, images: int) -> Tensor:
-    """max_pool(matmul(columns, w)), differentiable with respect to w: columns [T, height * width * N + ..., K], w [T, K, C]."""
+    """max_pool(matmul(columns, w)) and a row of zeros, differentiable with respect to w: columns [T, height * width * N + ..., K],
+    w [T, K, C]."""
     return apply(_PoolProduct, w, columns=columns, size=height // 2 * (width // 2) * images)

@@ -1,0 +1,81 @@
+"""A disk that is full, and one that may only be read: an error in one line, and what stood there before is untouched."""
+
+import contextlib
+import os
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import script
+
+from maml import checkpoint
+
+RUN = ["--task_num", 1, "--k_query", 1, "--glob_update_step", 1, "--glob_update_step_test", 1, "--val_tasks", 2, "--workers", 1,
+       "--save_every", 2, "--val_every", 2, "--print_every", 2, "--name", "run"]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """An empty file system of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("mounting a file system takes root's rights")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fill(disk):
+    with open(disk / "ballast", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def make_read_only(disk):
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+
+def train(data, disk, *flags, status=0):
+    return script("train.py", "--data", data, "--logdir", disk / "log", "--checkpoints", disk / "checkpoints", *RUN, *flags, status=status)
+
+
+SPOIL = pytest.mark.parametrize("spoil, message", [(fill, "no space left"), (make_read_only, "Read-only file system")])
+
+
+@SPOIL
+def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
+    train(data, disk, "--epochs", 2)
+    state = disk / "log" / "run" / "resume.pkl"
+    checkpoint.save({**checkpoint.load(state), "config": {**checkpoint.load(state)["config"], "epochs": 100}}, state)
+    before = {path: path.read_bytes() for path in disk.rglob("*.pkl")}
+    spoil(disk)
+    done = train(data, disk, "--epochs", 100, "--resume", status=2)
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("error:") == 1
+    assert len(before) == 2 and {path: path.read_bytes() for path in disk.rglob("*.pkl")} == before
+    assert checkpoint.load(state)["epoch"] == 2 and not list(disk.rglob("*.part"))
+
+
+@SPOIL
+def test_a_run_does_not_begin(data, disk, spoil, message):
+    spoil(disk)
+    done = train(data, disk, "--epochs", 100, status=2)
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("error:") == 1
+
+
+@SPOIL
+def test_make_data_writes_all_or_nothing(raw, disk, spoil, message):
+    script("make_data.py", "--raw", raw, "--out", disk / "out")
+    before = {path: path.read_bytes() for path in (disk / "out").iterdir()}
+    spoil(disk)
+    done = script("make_data.py", "--raw", raw, "--out", disk / "out", "--seed", 1, status=2)
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in (disk / "out").iterdir()} == before
+
+
+def test_a_write_that_fails_half_way_leaves_the_former_file(disk):
+    path = disk / "a.pkl"
+    checkpoint.save({"weights": [np.zeros(100_000, np.float32)]}, path)
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="no space left"):
+        checkpoint.save({"weights": [np.zeros(3_000_000, np.float32)]}, path)
+    assert path.read_bytes() == before and os.listdir(disk) == ["a.pkl"]
