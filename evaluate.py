@@ -4,6 +4,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from maml import errors, parallel, runtime
 from maml.config import ANY_WAY
@@ -14,6 +15,7 @@ EXAMPLE = """examples:
   python evaluate.py --algorithm siamese --n_way 20 --k_query 1 --within-alphabet --data background
   python evaluate.py --algorithm siamese --finetune 20 --entropy 0.1
   python evaluate.py --algorithm siamese --runs all_runs            Omniglot's own one-shot challenge
+  python evaluate.py --algorithm protonet --support mine --query unknown.jpg    your own pictures, a folder for each class in mine
 """
 
 
@@ -40,12 +42,14 @@ def main() -> int:
     how.add_argument("--within-alphabet", "--within_alphabet", nargs="?", const="", metavar="NAME",
                      help="take the classes of a task from one alphabet: this one, or without NAME a random one for each task")
     how.add_argument("--runs", metavar="DIR", help="instead of random tasks, those of Omniglot's one-shot challenge in DIR/run01, ...")
+    how.add_argument("--support", metavar="DIR", help="your own pictures instead: a folder for each class, with one or more in it")
+    how.add_argument("--query", nargs="+", metavar="PATH", help="pictures to tell the classes of: files or folders")
     how.add_argument("--tasks", type=int, default=1000, metavar="INT", help="random tasks (default: %(default)s)")
     how.add_argument("--seed", type=int, default=0, metavar="INT", help="of the tasks (default: %(default)s)")
     how.add_argument("--workers", type=int, default=0, metavar="INT", help="processes (default: as many as GPUs, else cores)")
     how.add_argument("--use_gpu", action="store_true", help="compute on a GPU")
     how.add_argument("--last_step", action="store_true", help="measure after the last update step only, which is quicker")
-    how.add_argument("--figures", metavar="DIR", help="write figures there: learning curves, query images with predictions")
+    how.add_argument("--figures", metavar="DIR", help="write figures there: learning curves, a task, predictions, embeddings and more")
     how.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
     for name, low in (("tasks", 1), ("seed", 0), ("workers", 0), ("n_way", 2), ("k_spt", 1), ("k_query", 1), ("glob_update_step_test", 0),
@@ -53,10 +57,13 @@ def main() -> int:
         value = getattr(arguments, name)
         if value is not None and value < low:
             raise errors.UserError(f"--{name} must be at least {low}, not {value}")
+    if (arguments.support is None) != (arguments.query is None):
+        raise errors.UserError("--support and --query belong together: pictures of known classes, and those to tell")
     if parallel.is_worker():
         return work(arguments)
     gpus = runtime.gpus() if arguments.use_gpu else 0
-    return parallel.start(arguments.workers or gpus or parallel.cores(), gpu=arguments.use_gpu)
+    workers = 1 if arguments.support else arguments.workers or gpus or parallel.cores()
+    return parallel.start(workers, gpu=arguments.use_gpu)
 
 
 def work(arguments: argparse.Namespace) -> int:
@@ -65,23 +72,26 @@ def work(arguments: argparse.Namespace) -> int:
     gpu = runtime.use_device(arguments.use_gpu)
     processes = parallel.Processes(gpu)
 
-    from maml import trained
+    from maml import pictures, trained
 
+    classes = pictures.classes(arguments.support) if arguments.support else []
     if arguments.checkpoint:
         model = trained.read(arguments.checkpoint)
     else:
-        model = trained.find(arguments.checkpoints, arguments.n_way or 5, arguments.k_spt or 1, arguments.algorithm)
+        model = trained.find(arguments.checkpoints, len(classes) or arguments.n_way or 5, arguments.k_spt or 1, arguments.algorithm)
+    if arguments.support:
+        return own_pictures(arguments, model, classes)
     if arguments.runs:
         return challenge(arguments, model, processes)
     return random_tasks(arguments, model, processes)
 
 
-def learner_of(arguments: argparse.Namespace, model, n_way: int | None):
-    """The checkpoint's learner with the settings that `arguments` change."""
+def learner_of(arguments: argparse.Namespace, model, n_way: int | None, fewer: bool = False):
+    """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes, or, if `fewer`, for at least as many."""
     from maml import trained
 
     changes = {key: value for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if (value := getattr(arguments, key)) is not None}
-    learner = trained.learner(model, n_way, **changes)
+    learner = (trained.serving if fewer else trained.learner)(model, n_way, **changes)
     if arguments.finetune is None:
         return learner
     return trained.finetune(model, learner, arguments.finetune, arguments.finetune_rate, arguments.entropy)
@@ -118,7 +128,10 @@ def random_tasks(arguments: argparse.Namespace, model, processes: parallel.Proce
     if arguments.within_alphabet is not None:
         report["within_alphabet"] = arguments.within_alphabet or "any"
     if arguments.figures:
-        draw(arguments.figures, model, learner, sampler.sample(1))
+        from maml import figures
+
+        drawn = figures.of_checkpoint(model, learner, sampler)
+        save(arguments.figures, {**drawn, "characters.png": figures.of_characters(images, index.rows[arguments.part], rng)})
     print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
     return 0
 
@@ -148,24 +161,40 @@ def challenge(arguments: argparse.Namespace, model, processes: parallel.Processe
     return 0
 
 
-def draw(folder, model, learner, task) -> None:
-    """Write the figures of a checkpoint and of a task to `folder`."""
-    from pathlib import Path
+def own_pictures(arguments: argparse.Namespace, model, classes: list) -> int:
+    """Tell the classes of the user's own pictures, and print them."""
+    import numpy as np
 
-    import paddle
+    from maml import pictures, reports, trained
 
-    from maml import plots
+    size = model.state["data"]["image_size"]
+    support = pictures.read_support(classes, size)
+    query = pictures.read_queries(arguments.query, support.classes, size)
+    arguments.bn = arguments.bn or "inductive"  # a few pictures have no statistics to speak of
+    learner = learner_of(arguments, model, len(classes), fewer=True)
+    probabilities = trained.probabilities(learner, support.x[None], support.y[None], query.x[None])[0]  # [N, way]
+    told = probabilities.argmax(axis=1)
+    report = {**common(arguments, model), "classes": support.classes, "support": len(support.paths), "queries": [
+        {"picture": str(path), "class": support.classes[k], "probability": round(float(p[k]), 4),
+         "probabilities": {name: round(float(v), 4) for name, v in zip(support.classes, p)}}
+        for path, k, p in zip(query.paths, told, probabilities)]}
+    known = query.y >= 0
+    if known.any():
+        report["accuracy"] = round(float(np.mean(told[known] == query.y[known])), 4)
+    if arguments.figures:
+        from maml import plots
 
-    *_, adapted = learner.adapt(*map(paddle.to_tensor, task[:2]))
-    predicted = learner.predict(adapted, paddle.to_tensor(task.query_x)).numpy()[0].argmax(-1)
-    figures = {"learning_curves.png": plots.learning_curves(model.state["history"], f"{model.path.stem}: accuracy while training"),
-               "predictions.png": plots.predictions(task.query_x[0], task.query_y[0], predicted, f"{model.path.stem}: queries of a task")}
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for name, figure in figures.items():
-            figure.savefig(Path(folder) / name, dpi=120)
-    except OSError as error:
-        raise errors.UserError(f"{folder}: cannot be written ({error.strerror}); name another folder by --figures") from None
+        save(arguments.figures, {"pictures.png": plots.told_pictures(support, query, probabilities)})
+    print(json.dumps(report, ensure_ascii=False) if arguments.json else reports.of_pictures(report))
+    return 0
+
+
+def save(folder, figures: dict) -> None:
+    """Write figures, by file name, to `folder`."""
+    from maml import files
+
+    files.write({Path(folder, name): lambda file, figure=figure: figure.savefig(file, format="png", dpi=120)
+                 for name, figure in figures.items()})
 
 
 if __name__ == "__main__":

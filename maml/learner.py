@@ -39,6 +39,9 @@ class Learner(Protocol):
     def predict(self, adapted: Any, query_x: Tensor) -> Tensor:
         """Scores [T, N, way] of query images [T, N, 1, H, W] by what `adapt` yielded."""
 
+    def represent(self, adapted: Any, x: Tensor) -> Tensor:
+        """Embeddings [T, N, D] of images [T, N, 1, H, W] by what `adapt` yielded."""
+
 
 def make(config: Config, image_size: int = 28,
          average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks) -> Learner:

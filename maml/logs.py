@@ -35,17 +35,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def episode_picture(tasks: TaskBatch) -> np.ndarray:
-    """The first task as [H, W, 1] uint8: a row for each class, its support, a gap, and its queries; ink black."""
-    size = tasks.support_x.shape[-1]
-    blank = np.zeros((size, size // 2))
-    rows = []
-    for label in np.unique(tasks.support_y[0]):
-        support, query = (x[0, y[0] == label, 0] for x, y in ((tasks.support_x, tasks.support_y), (tasks.query_x, tasks.query_y)))
-        rows.append(np.hstack([*support, blank, *query]))
-    return (255 * (1 - np.vstack(rows)))[:, :, None].astype(np.uint8)
-
-
 class Silent:
     """The log of a process that is not the first."""
 
@@ -89,7 +78,9 @@ class Log:
         """Accuracies on training characters, and a batch of training tasks for the picture."""
         self.say(f"epoch: {epoch}\n{vector(result.vector)}")
         self._curves("train", epoch, result)
-        self.writer.add_image("episode", episode_picture(tasks), epoch)
+        from maml import plots
+
+        self.writer.add_image("episode", plots.pixels(plots.episode(tasks, f"a training task, epoch {epoch}")), epoch)
 
     def validation(self, epoch: int, result: Result) -> None:
         """The accuracies on validation characters."""

@@ -76,11 +76,16 @@ class Network(nn.Layer, ABC):
         """
         if params is None:
             params = [p.unsqueeze(0) for p in self.theta]
+        z = self.represent(x, params, statistics, record, twice)
+        return z if self.way is None else paddle.matmul(z, params[-2]) + params[-1]
+
+    def represent(self, x: Any, params: Sequence[Tensor], statistics: Sequence[fn.Statistics] | None = None,
+                  record: list[fn.Statistics] | None = None, twice: bool = False) -> Tensor:
+        """The embeddings [T, N, features] that a classifier, if there is one, sees; arguments as `forward`'s."""
         if isinstance(x, Tensor):
             x = self.prepare(x)
         body = params if self.way is None else params[:-2]
-        z = self.embed(body, x, statistics or [None] * len(body), record, twice)
-        return z if self.way is None else paddle.matmul(z, params[-2]) + params[-1]
+        return self.embed(body, x, statistics or [None] * len(body), record, twice)
 
 
 class ConvNet(Network):

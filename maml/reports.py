@@ -31,6 +31,16 @@ def of_challenge(report: dict[str, Any]) -> str:
         f"overall error rate of {len(report['runs'])} runs: {100 * report['error']:.1f}%"])
 
 
+def of_pictures(report: dict[str, Any]) -> str:
+    """The class of each of the user's own pictures."""
+    width = max(len(query["picture"]) for query in report["queries"])
+    lines = [f"{query['picture']:{width}}  {query['class']}  {100 * query['probability']:5.1f}%" for query in report["queries"]]
+    known = [f"accuracy: {100 * report['accuracy']:.1f}% of the pictures whose class is known"] if "accuracy" in report else []
+    return "\n".join([
+        f"{report['checkpoint']}: {report['algorithm']}, {report['support']} support pictures of {', '.join(report['classes'])}, "
+        f"{report['bn']} batch normalisation", *_finetuning(report), *lines, *known])
+
+
 def _finetuning(report: dict[str, Any]) -> list[str]:
     """A line about fine-tuning, where there is any."""
     if "finetune" not in report:

@@ -106,7 +106,7 @@ class AlphabetSampler:
                             + ("" if alphabet else ", and no other has more") + "; the background split keeps whole alphabets for testing")
         self.alphabets = {name: TaskSampler(images[places], way, shot, query, rng)
                           for name, places in asked.items() if len(places) >= way}
-        self.rng = rng
+        self.way, self.rng = way, rng
 
     def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
         """The next `tasks` tasks, or, having drawn them all, only `part` of them."""

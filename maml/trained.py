@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from maml import checkpoint
 from maml.config import ANY_WAY, Config, make
 from maml.errors import UserError
@@ -60,6 +62,36 @@ def learner(trained: Trained, n_way: int | None = None, **changes: Any):
     made = learners.make(config, trained.state["data"]["image_size"])
     training.set_weights(made, trained.state, trained.path)
     return made
+
+
+def untrained(trained: Trained):
+    """The learner of the checkpoint's configuration before its training."""
+    from maml import learner as learners
+
+    return learners.make(trained.config, trained.state["data"]["image_size"])
+
+
+def probabilities(learner, support_x: np.ndarray, support_y: np.ndarray, query_x: np.ndarray) -> np.ndarray:
+    """What a learner, adapted to a support [T, N_S, 1, H, W] with labels [T, N_S] in 0 .. way - 1, thinks of queries [T, N_Q, 1, H, W]:
+    [T, N_Q, way]."""
+    import paddle
+
+    *_, adapted = learner.adapt(paddle.to_tensor(support_x), paddle.to_tensor(support_y))
+    return opinion(learner, adapted, query_x, int(support_y.max()) + 1)
+
+
+def opinion(learner, adapted: Any, query_x: np.ndarray, way: int) -> np.ndarray:
+    """Probabilities [T, N, way] of queries [T, N, 1, H, W] by what `learner.adapt` yielded; classes beyond `way` are out of question."""
+    import paddle
+
+    return paddle.nn.functional.softmax(learner.predict(adapted, paddle.to_tensor(query_x))[:, :, :way], axis=-1).numpy()
+
+
+def serving(trained: Trained, way: int, **changes: Any):
+    """As `learner`, for `way` classes: any number, or, where the algorithm has a classifier, up to those it was trained for."""
+    if trained.config.algorithm in ANY_WAY or way > trained.config.n_way:
+        return learner(trained, way, **changes)
+    return learner(trained, **changes)
 
 
 def finetune(trained: Trained, learner, steps: int, rate: float, entropy: float):

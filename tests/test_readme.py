@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import shutil
 
 import pytest
 from conftest import ROOT, script
+from PIL import Image
 
 from maml import glyphs, table
 
@@ -53,6 +55,12 @@ def workplace(tmp_path_factory):
             (folder / path.name).symlink_to(path)
     glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
     script("make_data.py", cwd=folder)
+    drawings = sorted((folder / "data" / "omniglot").rglob("*.png"))[::20]
+    for k, path in enumerate(drawings[:3]):
+        (folder / "mine" / str(k)).mkdir(parents=True)
+        shutil.copy(path, folder / "mine" / str(k))
+    with Image.open(drawings[0]) as image:
+        image.convert("L").save(folder / "unknown.jpg")
     for name, *flags in (["maml_5w1s"], ["protonet_60w1s", "--train_way", 20], ["siamese_triplets", *PAIRS]):
         script("train.py", "--config", f"configs/{name}.yaml", *SHORT["train.py"], *flags, cwd=folder)
     return folder

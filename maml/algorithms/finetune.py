@@ -59,6 +59,10 @@ class FineTune:
             classifier = fn.descend(classifier, gradient, self.rate)
         return self.scores(classifier, z_query).detach()
 
+    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
+        """Embeddings [T, N, D] of images [T, N, 1, H, W]: the encoder's, which is not tuned."""
+        return self.learner.embed(x)
+
     def initial(self, z: Tensor, y: Tensor) -> list[Tensor]:
         """w [T, way, D] and b [T, 1, way] before the first step."""
         w = fn.normalized(class_means(z, y, int(y.max()) + 1))

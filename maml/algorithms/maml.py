@@ -105,3 +105,8 @@ class MAML:
             if self.inductive:
                 self.network(adapted.support, adapted.theta, record=(statistics := []))
             return self.network(query_x, adapted.theta, statistics)
+
+    def represent(self, adapted: Adapted, x) -> Tensor:
+        """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
+        with paddle.no_grad():
+            return self.network.represent(x, adapted.theta)

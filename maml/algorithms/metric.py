@@ -84,6 +84,10 @@ class MetricLearner(ABC):
         with paddle.no_grad():
             return self.scores(adapted, self.embed(query_x))
 
+    def represent(self, adapted: Any, x: Tensor) -> Tensor:
+        """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
+        return self.embed(x)
+
     def embed(self, x: Tensor) -> Tensor:
         """Images [T, N, 1, H, W] -> embeddings [T, N, D] as in tests."""
         statistics = None if self.transductive else self.network.running

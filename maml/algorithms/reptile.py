@@ -92,3 +92,8 @@ class Reptile:
             each = [self.network(paddle.concat([adapted.support_x, query_x[:, n:n + 1]], axis=1), adapted.weights)[:, -1:]
                     for n in range(query_x.shape[1])]
             return paddle.concat(each, axis=1)
+
+    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
+        """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
+        with paddle.no_grad():
+            return self.network.represent(x, adapted.weights)

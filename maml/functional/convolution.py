@@ -151,6 +151,7 @@ class _Convolve(PyLayer):
     @staticmethod
     def backward(ctx, g):
         x, w = ctx.saved_tensor()
+        g = g.contiguous()  # once, where batch normalisation left its rows strided
         g_view = _View(g, ctx.x_view.at)
         return (apply(_ConvolveTransposed, g, w, g_view=g_view, filters=ctx.filters, rows=x.shape[1]) if ctx.needs[0] else None,
                 apply(_ConvolveWeights, x, g, x_view=ctx.x_view, g_view=g_view) if ctx.needs[1] else None)

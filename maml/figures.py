@@ -1,0 +1,40 @@
+"""The figures of a trained learner on tasks of its own: what `evaluate.py --figures` writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from matplotlib.figure import Figure
+
+from maml import evaluation, plots, trained
+from maml.learner import Learner
+from maml.tasks import TaskSampler
+
+TASKS = 32  # behind the accuracies over update steps
+
+
+def of_checkpoint(model: trained.Trained, learner: Learner, sampler: TaskSampler) -> dict[str, Figure]:
+    """By file name; of `learner`, which has the weights of `model`, on tasks of `sampler`."""
+    name, task = model.path.stem, sampler.sample(1)
+    *_, adapted = learner.adapt(*map(paddle.to_tensor, task[:2]))
+    predicted = learner.predict(adapted, paddle.to_tensor(task.query_x)).numpy()[0].argmax(-1)
+    both = [np.concatenate(pair, axis=1) for pair in ((task.support_x, task.query_x), (task.support_y, task.query_y))]
+    z = learner.represent(adapted, paddle.to_tensor(both[0])).numpy()[0]
+    figures = {"learning_curves.png": plots.learning_curves(model.state["history"], f"{name}: accuracy while training"),
+               "episode.png": plots.episode(task, f"A task for {name}"),
+               "predictions.png": plots.predictions(task.query_x[0], task.query_y[0], predicted, f"{name}: queries of a task"),
+               "embeddings.png": plots.embeddings(z, both[1][0], task.support_y.shape[1], f"{name}: embeddings of a task")}
+    tasks = sampler.sample(TASKS)
+    steps = evaluation.measure(learner, tasks).accuracies
+    if steps.shape[1] > 1:  # there are update steps
+        untrained = evaluation.measure(trained.untrained(model), tasks).accuracies
+        compared = {"before meta-training": untrained, "after meta-training": steps}
+        figures["update_steps.png"] = plots.update_steps(compared, f"{name}: accuracy over update steps", 1 / sampler.way)
+    return figures
+
+
+def of_characters(images: np.ndarray, rows: list[str], rng: np.random.Generator, classes: int = 5, drawings: int = 5) -> Figure:
+    """Drawings of some of these characters: images [characters, 20, 1, H, W] uint8 (ink 255), rows their names."""
+    chosen = np.sort(rng.choice(len(images), min(classes, len(images)), replace=False))
+    title = f"{len(chosen)} characters by {drawings} hands each"
+    return plots.characters(images[chosen, :drawings] / 255, [rows[k] for k in chosen], title)

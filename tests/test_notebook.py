@@ -1,0 +1,26 @@
+import json
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "maml_omniglot.ipynb"
+FORERUNNERS = ["x_train = np.load('omniglot_train.npy')\n", "plt.imshow(x_train[0,0,0])"]
+
+
+def test_it_is_stored_without_outputs_and_with_the_forerunners_cell():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    assert any(cell["source"][-2:] == FORERUNNERS for cell in cells)
+
+
+def test_it_runs_from_start_to_end(raw, tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    for name in ("maml", "configs", "checkpoints", "make_data.py", "train.py", "evaluate.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name, value in {"OMNIGLOT": str(raw), "EPOCHS": "20", "TASKS": "10"}.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    text = "".join(output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+    pictures = sum("image/png" in output.get("data", {}) for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+    assert "(24, 20, 1, 28, 28)" in text and "best validation accuracy" in text and "accuracy: " in text and pictures == 7
