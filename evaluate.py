@@ -1,13 +1,22 @@
 #!/usr/bin/env python3
 """Measure a trained few-shot learner on characters that it has never seen."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maml import errors, parallel, runtime
 from maml.config import ANY_WAY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from maml.learner import Learner
+    from maml.trained import Trained
 
 EXAMPLE = """examples:
   python evaluate.py --n_way 5 --k_spt 1                            the best checkpoint for 5-way 1-shot
@@ -86,7 +95,7 @@ def work(arguments: argparse.Namespace) -> int:
     return random_tasks(arguments, model, processes)
 
 
-def learner_of(arguments: argparse.Namespace, model, n_way: int | None, fewer: bool = False):
+def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None, fewer: bool = False) -> Learner:
     """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes, or, if `fewer`, for at least as many."""
     from maml import trained
 
@@ -97,7 +106,7 @@ def learner_of(arguments: argparse.Namespace, model, n_way: int | None, fewer: b
     return trained.finetune(model, learner, arguments.finetune, arguments.finetune_rate, arguments.entropy)
 
 
-def random_tasks(arguments: argparse.Namespace, model, processes: parallel.Processes) -> int:
+def random_tasks(arguments: argparse.Namespace, model: Trained, processes: parallel.Processes) -> int:
     """Measure on random tasks of the arrays, and print the accuracy."""
     import numpy as np
     from tqdm import tqdm
@@ -136,7 +145,7 @@ def random_tasks(arguments: argparse.Namespace, model, processes: parallel.Proce
     return 0
 
 
-def common(arguments: argparse.Namespace, model) -> dict:
+def common(arguments: argparse.Namespace, model: Trained) -> dict:
     """What every report says."""
     said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": arguments.bn or model.config.bn_mode}
     if arguments.finetune is not None:
@@ -144,7 +153,7 @@ def common(arguments: argparse.Namespace, model) -> dict:
     return said
 
 
-def challenge(arguments: argparse.Namespace, model, processes: parallel.Processes) -> int:
+def challenge(arguments: argparse.Namespace, model: Trained, processes: parallel.Processes) -> int:
     """Measure on Omniglot's own one-shot challenge, and print the error rates."""
     from maml import challenge, evaluation, reports
 
@@ -161,7 +170,7 @@ def challenge(arguments: argparse.Namespace, model, processes: parallel.Processe
     return 0
 
 
-def own_pictures(arguments: argparse.Namespace, model, classes: list) -> int:
+def own_pictures(arguments: argparse.Namespace, model: Trained, classes: list[Path]) -> int:
     """Tell the classes of the user's own pictures, and print them."""
     import numpy as np
 
@@ -189,7 +198,7 @@ def own_pictures(arguments: argparse.Namespace, model, classes: list) -> int:
     return 0
 
 
-def save(folder, figures: dict) -> None:
+def save(folder: str, figures: dict[str, Figure]) -> None:
     """Write figures, by file name, to `folder`."""
     from maml import files
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from flask import Flask, Response, jsonify, request
 from PIL import Image
+from werkzeug.exceptions import HTTPException
 
 from maml import errors, parallel, pictures, runtime, trained
 from maml.config import ANY_WAY
@@ -154,7 +155,7 @@ def create(models: dict[str, trained.Trained]) -> Flask:
     @app.errorhandler(405)
     @app.errorhandler(413)
     @app.errorhandler(415)
-    def decline(error) -> tuple[Response, int]:
+    def decline(error: HTTPException) -> tuple[Response, int]:
         said = {413: f"the request is larger than {LARGEST_BODY >> 20} MB", 415: "the request must be of type application/json"}
         return jsonify({"error": said.get(error.code, error.description)}), error.code
 

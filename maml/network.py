@@ -105,7 +105,7 @@ class ConvNet(Network):
         self.features = filters * self.sizes[-1] ** 2
         super().__init__(way, rng, dtype)
 
-    def initial(self, rng):
+    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
         params, channels = [], 1
         for _ in self.sizes[1:]:
             scale = np.sqrt(2 / (9 * channels))  # He et al. 2015, eq. 10
@@ -113,10 +113,11 @@ class ConvNet(Network):
             channels = self.filters
         return params
 
-    def prepare(self, x):
+    def prepare(self, x: Tensor) -> fn.InputPatches:
         return fn.input_patches(x, 1 if self.pooled else 2, self.pooled)
 
-    def embed(self, params, x, statistics, record, twice):
+    def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
+              record: list[fn.Statistics] | None, twice: bool) -> Tensor:
         images = x.images
         for block, size in enumerate(self.sizes[:-1]):
             w, gamma, beta = params[3 * block:3 * block + 3]
@@ -143,13 +144,14 @@ class DenseNet(Network):
         self.features = self.sizes[-1]
         super().__init__(way, rng, dtype)
 
-    def initial(self, rng):
+    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
         params = []
         for fan_in, fan_out in zip(self.sizes, self.sizes[1:]):
             params += [np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]), np.ones([1, fan_out]), np.zeros([1, fan_out])]
         return params
 
-    def embed(self, params, x, statistics, record, twice):
+    def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
+              record: list[fn.Statistics] | None, twice: bool) -> Tensor:
         h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, H*W]
         for layer in range(len(self.sizes) - 1):
             w, gamma, beta = params[3 * layer:3 * layer + 3]
@@ -168,13 +170,14 @@ class Perceptron(Network):
         self.features = self.sizes[-1]
         super().__init__(way, rng, dtype)
 
-    def initial(self, rng):
+    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
         params = []
         for fan_in, fan_out in zip(self.sizes, self.sizes[1:]):
             params += [np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]), np.zeros([1, fan_out])]
         return params
 
-    def embed(self, params, x, statistics, record, twice):
+    def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
+              record: list[fn.Statistics] | None, twice: bool) -> Tensor:
         h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, inputs]
         for w, b in zip(params[::2], params[1::2]):
             h = F.relu(paddle.matmul(h, w) + b)
@@ -199,7 +202,7 @@ class KochNet(Network):
         self.features, self.dense_deviation = features, dense_deviation
         super().__init__(None, rng, dtype)
 
-    def initial(self, rng):
+    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
         params, channels, size = [], 1, self.IMAGE_SIZE
         for kernel, filters in self.CONVOLUTIONS:
             params += [0.01 * rng.standard_normal([filters, channels, kernel, kernel]), 0.5 + 0.01 * rng.standard_normal([filters])]
@@ -208,10 +211,11 @@ class KochNet(Network):
         return params + [self.dense_deviation * rng.standard_normal([channels * convolved ** 2, self.features]),
                          0.5 + 0.01 * rng.standard_normal([self.features])]
 
-    def penalty(self, params):
+    def penalty(self, params: Sequence[Tensor]) -> Tensor:
         return paddle.add_n([lambda_j * (w * w).sum() for lambda_j, w in zip(self.L2, params[::2])])
 
-    def embed(self, params, x, statistics, record, twice):
+    def embed(self, params: Sequence[Tensor], x: Any, statistics: Sequence[fn.Statistics | None],
+              record: list[fn.Statistics] | None, twice: bool) -> Tensor:
         tasks, images = x.shape[:2]
         h = x.flatten(0, 1)  # [T * N, 1, 105, 105]
         layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]

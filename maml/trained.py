@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from maml import checkpoint
 from maml.config import ANY_WAY, Config, make
 from maml.errors import UserError
 from maml.omniglot import Index, character_of, check_index
+
+if TYPE_CHECKING:  # so that who only reads checkpoints need not wait for Paddle
+    from maml.algorithms.finetune import FineTune
+    from maml.algorithms.metric import MetricLearner
+    from maml.learner import Learner
 
 
 class Trained(NamedTuple):
@@ -48,7 +53,7 @@ def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = Non
     return max(matching, key=lambda t: t.state["best"]["accuracy"])
 
 
-def learner(trained: Trained, n_way: int | None = None, **changes: Any):
+def learner(trained: Trained, n_way: int | None = None, **changes: Any) -> Learner:
     """The learner with the checkpoint's weights, for `n_way` classes where its algorithm serves any number of them.
 
     `changes` to its configuration, such as glob_update_step_test, do not touch the weights.
@@ -64,14 +69,14 @@ def learner(trained: Trained, n_way: int | None = None, **changes: Any):
     return made
 
 
-def untrained(trained: Trained):
+def untrained(trained: Trained) -> Learner:
     """The learner of the checkpoint's configuration before its training."""
     from maml import learner as learners
 
     return learners.make(trained.config, trained.state["data"]["image_size"])
 
 
-def probabilities(learner, support_x: np.ndarray, support_y: np.ndarray, query_x: np.ndarray) -> np.ndarray:
+def probabilities(learner: Learner, support_x: np.ndarray, support_y: np.ndarray, query_x: np.ndarray) -> np.ndarray:
     """What a learner, adapted to a support [T, N_S, 1, H, W] with labels [T, N_S] in 0 .. way - 1, thinks of queries [T, N_Q, 1, H, W]:
     [T, N_Q, way]."""
     import paddle
@@ -80,21 +85,21 @@ def probabilities(learner, support_x: np.ndarray, support_y: np.ndarray, query_x
     return opinion(learner, adapted, query_x, int(support_y.max()) + 1)
 
 
-def opinion(learner, adapted: Any, query_x: np.ndarray, way: int) -> np.ndarray:
+def opinion(learner: Learner, adapted: Any, query_x: np.ndarray, way: int) -> np.ndarray:
     """Probabilities [T, N, way] of queries [T, N, 1, H, W] by what `learner.adapt` yielded; classes beyond `way` are out of question."""
     import paddle
 
     return paddle.nn.functional.softmax(learner.predict(adapted, paddle.to_tensor(query_x))[:, :, :way], axis=-1).numpy()
 
 
-def serving(trained: Trained, way: int, **changes: Any):
+def serving(trained: Trained, way: int, **changes: Any) -> Learner:
     """As `learner`, for `way` classes: any number, or, where the algorithm has a classifier, up to those it was trained for."""
     if trained.config.algorithm in ANY_WAY or way > trained.config.n_way:
         return learner(trained, way, **changes)
     return learner(trained, **changes)
 
 
-def finetune(trained: Trained, learner, steps: int, rate: float, entropy: float):
+def finetune(trained: Trained, learner: MetricLearner, steps: int, rate: float, entropy: float) -> FineTune:
     """`learner`'s encoder with a classifier that is fine-tuned on each task; a `UserError` where the encoder comes with its own."""
     from maml.algorithms.finetune import FineTune
 

@@ -16,7 +16,7 @@ Deviations from the paper, with reasons:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import paddle
 from paddle import Tensor
@@ -53,7 +53,7 @@ class MAML:
         self.first_order, self.clip, self.inductive, self.loss, self.average = first_order, clip, inductive, loss, average
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.theta)
 
-    def inner_update(self, theta: list[Tensor], x, y: Tensor, create_graph: bool) -> list[Tensor]:
+    def inner_update(self, theta: list[Tensor], x: Any, y: Tensor, create_graph: bool) -> list[Tensor]:
         """theta' = theta - alpha grad L(theta), for each task; a function of theta with `create_graph`, else values alone."""
         losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
         gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)  # tasks share no weight: each one's own
@@ -98,7 +98,7 @@ class MAML:
             theta = self.inner_update(theta, x, support_y, create_graph=False)
             yield Adapted(theta, x)
 
-    def predict(self, adapted: Adapted, query_x) -> Tensor:
+    def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
         """Scores [T, N, way] of query images [T, N, 1, H, W]."""
         with paddle.no_grad():
             statistics = None
@@ -106,7 +106,7 @@ class MAML:
                 self.network(adapted.support, adapted.theta, record=(statistics := []))
             return self.network(query_x, adapted.theta, statistics)
 
-    def represent(self, adapted: Adapted, x) -> Tensor:
+    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
         """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
         with paddle.no_grad():
             return self.network.represent(x, adapted.theta)

@@ -70,17 +70,17 @@ class Matching(MetricLearner):
         super().__init__(network, beta, head=context, **options)
         self.similarity, self.context = fn.SIMILARITIES[distance], context
 
-    def learn(self, z_support, y_support):
+    def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
         """g(x_i) [T, N_S, D] and y_i [T, N_S, way]."""
         g = self.context.g(z_support) if self.context else z_support
         return g, members(y_support, int(y_support.max()) + 1, z_support.dtype)
 
-    def scores(self, learnt, z_query):
+    def scores(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
         """log sum_i exp c(f(x^), g(x_i)) y_i: eq. 1 times the attention's denominator, the same for all classes, as a logarithm."""
         g, y = learnt
         f = self.context.f(z_query, g) if self.context else z_query
         c = self.similarity(f, g).unsqueeze(-1)  # [T, N_Q, N_S, 1]
         return paddle.logsumexp(c + 1e9 * (y - 1).unsqueeze(1), axis=2)  # [T, N_Q, way]
 
-    def losses(self, z_support, y_support, z_query, y_query):
+    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
         return fn.cross_entropy(self.scores(self.learn(z_support, y_support), z_query), y_query)  # eq. 2

@@ -12,6 +12,8 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
+from paddle import Tensor
+
 from maml import functional as fn
 from maml.algorithms.metric import MetricLearner, class_means
 from maml.network import Network
@@ -27,12 +29,12 @@ class ProtoNet(MetricLearner):
         super().__init__(network, beta, **options)
         self.similarity = fn.SIMILARITIES[distance]
 
-    def learn(self, z_support, y_support):
+    def learn(self, z_support: Tensor, y_support: Tensor) -> Tensor:
         """The prototypes [T, way, D]."""
         return class_means(z_support, y_support, int(y_support.max()) + 1)  # c_k, eq. 1
 
-    def scores(self, learnt, z_query):
+    def scores(self, learnt: Tensor, z_query: Tensor) -> Tensor:
         return self.similarity(z_query, learnt)  # eq. 2, before the softmax
 
-    def losses(self, z_support, y_support, z_query, y_query):
+    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
         return fn.cross_entropy(self.scores(self.learn(z_support, y_support), z_query), y_query)  # J

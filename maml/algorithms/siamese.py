@@ -53,12 +53,12 @@ class Siamese(MetricLearner):
     def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         """[T, N_1, D] and [T, N_2, D] -> [T, N_1, N_2]"""
 
-    def learn(self, z_support, y_support):
+    def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
         """h of the support [T, N_S, D], and each image's share in its class's score [T, N_S, way]."""
         of_class = members(y_support, int(y_support.max()) + 1, z_support.dtype)
         return z_support, of_class / of_class.sum(axis=1, keepdim=True)
 
-    def scores(self, learnt, z_query):
+    def scores(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
         z_support, share = learnt
         return paddle.matmul(self.similarity(z_query, z_support), share)
 
@@ -77,13 +77,13 @@ class Pairs(Siamese):
         """Of p: [..., D] and [..., D] -> [...]. The head's weight is alpha, its bias beta."""
         return self.head((h_1 - h_2).abs()).squeeze(-1)
 
-    def losses(self, z_support, y_support, z_query, y_query):
+    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
         logits = self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))  # [T, N, N]
         same, way = paddle.eye(logits.shape[1], dtype=logits.dtype), logits.shape[1]
         surprise = F.softplus(-logits) * same / way + F.softplus(logits) * (1 - same) / (way * (way - 1))  # -log p, -log(1 - p)
         return surprise.sum(axis=[1, 2]) / 2
 
-    def similarity(self, h_1, h_2):
+    def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         # a task at a time: all differences at once fill much memory
         return fn.in_parts(lambda a, b: self.logits(a.unsqueeze(2), b.unsqueeze(1)), 1, h_1, h_2)
 
@@ -99,7 +99,7 @@ class Triplets(Siamese):
         super().__init__(network, beta, **options)
         self.margin, self.negatives = margin, negatives
 
-    def losses(self, z_support, y_support, z_query, y_query):
+    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
         distance = -self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))  # [T, N, N], anchors in rows
         way = distance.shape[1]
         random = (paddle.arange(way) + 1) % way  # the next label's class
@@ -107,5 +107,5 @@ class Triplets(Siamese):
         d_n = (distance * F.one_hot(negative, way).astype(distance.dtype)).sum(axis=-1)  # [T, N]
         return F.relu(paddle.diagonal(distance, axis1=1, axis2=2) - d_n + self.margin).mean(axis=-1)
 
-    def similarity(self, h_1, h_2):
+    def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         return fn.negative_squared_distance(fn.normalized(h_1), fn.normalized(h_2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import paddle
@@ -44,7 +45,7 @@ def clip_by_task(gradients: Sequence[Tensor], largest: float) -> list[Tensor]:
     return [g * scale.reshape([-1] + [1] * (g.ndim - 1)) for g in gradients]
 
 
-def in_parts(f: Callable, size: int, *batches):
+def in_parts(f: Callable, size: int, *batches: Any) -> Any:
     """f(*batches) computed `size` tasks at a time. Tensors and lists of them, [T, ...] each, both in and out."""
     def slices(batch, part):
         return [p[part] for p in batch] if isinstance(batch, (list, tuple)) else batch[part]
