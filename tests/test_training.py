@@ -148,9 +148,13 @@ def children(pid):
         return sorted(map(int, file.read().split()))
 
 
-def test_divergence_stops_with_advice_and_the_last_good_state(data, tmp_path):
-    done = train(data, tmp_path, "--glob_base_lr", 1e30, "--glob_meta_lr", 1e30, "--save_every", 1, status=2)
+@pytest.mark.parametrize("inner, outer", [(100, 100), (0.1, 1e20)])
+def test_divergence_stops_with_advice_and_the_last_good_state(data, tmp_path, inner, outer):
+    rates = ["--glob_base_lr", inner, "--glob_meta_lr", outer, "--glob_update_step", 5]
+    done = train(data, tmp_path, *rates, "--save_every", 1, status=2)
     assert "lower glob_base_lr or glob_meta_lr" in done.stderr and "Traceback" not in done.stderr
+    if inner < 1:  # the first step is good there, and is kept
+        assert resume_file(tmp_path).exists()
     if resume_file(tmp_path).exists():
         assert all(np.isfinite(w).all() for w in checkpoint.load(resume_file(tmp_path))["weights"])
 
