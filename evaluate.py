@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from maml import errors, parallel, runtime
 from maml.config import ANY_WAY
+from maml.progress import watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +110,6 @@ def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None,
 def random_tasks(arguments: argparse.Namespace, model: Trained, processes: parallel.Processes) -> int:
     """Measure on random tasks of the arrays, and print the accuracy."""
     import numpy as np
-    from tqdm import tqdm
 
     from maml import evaluation, omniglot, reports, trained
     from maml.tasks import AlphabetSampler, TaskSampler
@@ -126,7 +126,7 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
     else:
         sampler = AlphabetSampler(images, index.rows[arguments.part], way, shot, query, rng, arguments.within_alphabet or None)
     result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
-                                 lambda items: tqdm(items, "evaluating", disable=None if processes.first else True),
+                                 lambda items: watched(items, len(items), "batches", "evaluating") if processes.first else items,
                                  every_step=not arguments.last_step)
     if not processes.first:
         return 0
@@ -199,11 +199,16 @@ def own_pictures(arguments: argparse.Namespace, model: Trained, classes: list[Pa
 
 
 def save(folder: str, figures: dict[str, Figure]) -> None:
-    """Write figures, by file name, to `folder`."""
-    from maml import files
+    """Write figures, by file name, to `folder`, as PNGs and for VisualDL."""
+    from visualdl import LogWriter
+
+    from maml import files, plots
 
     files.write({Path(folder, name): lambda file, figure=figure: figure.savefig(file, format="png", dpi=120)
                  for name, figure in figures.items()})
+    with LogWriter(logdir=folder) as writer:
+        for name, figure in figures.items():
+            writer.add_image(Path(name).stem, plots.pixels(figure), 0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from maml import errors, omniglot
+from maml.progress import watched
 
 EXAMPLE = """example:
   python make_data.py --raw data/omniglot                       973 / 325 / 325 characters, at random
@@ -27,10 +28,8 @@ def main() -> None:
     if not 8 <= arguments.image_size <= omniglot.RAW_SIZE:
         raise errors.UserError(f"--image-size must be between 8 and {omniglot.RAW_SIZE}, not {arguments.image_size}")
 
-    from tqdm import tqdm
-
     arrays, index = omniglot.convert(arguments.raw, arguments.image_size, arguments.split, arguments.seed, arguments.lists,
-                                     progress=lambda items, total: tqdm(items, "reading", total, unit=" characters", disable=None))
+                                     progress=lambda items, total: watched(items, total, "characters", "reading"))
     omniglot.save(arrays, index, arguments.out)
     characters = {part: len({omniglot.character_of(row) for row in index.rows[part]}) for part in omniglot.PARTS}
     if index.source == "stand-in":

@@ -38,7 +38,7 @@ def work(config: configuration.Config, resume: bool) -> int:
     gpu = runtime.use_device(config.use_gpu)
     processes = parallel.Processes(gpu)
 
-    from maml import learner, logs, omniglot, training
+    from maml import learner, logs, omniglot, progress, training
 
     if config.use_gpu and not gpu and processes.first:
         print("warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU", flush=True)
@@ -51,7 +51,7 @@ def work(config: configuration.Config, resume: bool) -> int:
     log.close(run.best["accuracy"])
     if processes.first and finished:
         print(f"best validation accuracy: {100 * run.best['accuracy']:.2f}% in epoch {run.best['epoch']}, "
-              f"after {logs.duration(run.seconds)} in all; weights: {run.best_path}")
+              f"after {progress.duration(run.seconds)} in all; weights: {run.best_path}")
     elif processes.first:
         print(f"stopped after epoch {run.epoch} and saved; the same command with --resume goes on")
     return 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from maml import download, errors, glyphs, omniglot
+from maml.progress import watched
 
 EXAMPLE = """example:
   python -m maml.demo_data --out data/demo
@@ -18,10 +20,8 @@ SIZE, SPLIT, SEED = 28, "random", 0
 NAMES = {"omniglot": "OMNIGLOT", "stand-in": "PROCEDURAL STAND-IN, NOT OMNIGLOT", "other": "NEITHER OMNIGLOT NOR ITS STAND-IN"}
 
 
-def _bar(items, total, label="reading", unit=" characters"):
-    from tqdm import tqdm
-
-    return tqdm(items, label, total, unit=unit, disable=None)
+def _watched(items: Iterable, total: int) -> Iterable:
+    return watched(items, total, "characters", "reading")
 
 
 def _problem(raw: str | Path) -> str | None:
@@ -53,7 +53,7 @@ def find_raw() -> tuple[Path, str]:
     if not problem:
         return OMNIGLOT, "INCOMPLETE, and no connection to get the rest"
     if not STAND_IN.exists():
-        glyphs.write(STAND_IN, progress=lambda items, total: _bar(items, total, "inventing", " alphabets"))
+        glyphs.write(STAND_IN, progress=lambda items, total: watched(items, total, "alphabets", "inventing"))
     return STAND_IN, "no connection to get Omniglot"
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     source = omniglot.source_of(raw, characters)
     print("=" * 80, f"DATA: {NAMES[source]}", f"({raw}, {why})", "=" * 80, sep="\n", flush=True)
     if not _is_made(out, raw, characters, source):
-        omniglot.save(*omniglot.convert(raw, SIZE, SPLIT, SEED, progress=_bar), out)
+        omniglot.save(*omniglot.convert(raw, SIZE, SPLIT, SEED, progress=_watched), out)
     print(f"{out}: holds the arrays of its {len(characters)} characters")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,25 +13,18 @@ from tqdm import tqdm
 from maml import files
 from maml.config import Config
 from maml.errors import UserError
+from maml.progress import Progress
 from maml.tasks import TaskBatch
 
-if TYPE_CHECKING:  # so that who only wants a duration in words need not wait for Paddle
+if TYPE_CHECKING:  # so that who only wants a vector in words need not wait for Paddle
     from maml.evaluation import Result
 
 SCALARS_EVERY = 10  # epochs
-LINES_EVERY = 60.0  # seconds, where there is no terminal for a bar
 
 
 def vector(accuracies: np.ndarray) -> str:
     """Accuracies before and after each update step, as the forerunner printed them."""
     return np.array2string(np.asarray(accuracies), precision=4, floatmode="fixed")
-
-
-def duration(seconds: float) -> str:
-    """1:02:03 or 2:03"""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class Silent:
@@ -53,26 +45,20 @@ class Log:
     def __init__(self, config: Config, start: int):
         from visualdl import LogWriter
 
-        self.config, self.start = config, start
+        self.config = config
         folder = Path(config.logdir) / config.name
         try:
             self.writer = LogWriter(logdir=str(folder), display_name=config.name)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({files.reason(error)}); name another folder by --logdir") from None
-        self.bar = tqdm(total=config.epochs, initial=start, unit=" epochs", disable=None, dynamic_ncols=True)
-        self.began = self.said = time.monotonic()
+        self.progress = Progress(config.epochs, "epochs", start, say=self.say)
 
     def step(self, epoch: int, metrics: dict[str, float]) -> None:
         """After every epoch."""
         if epoch % SCALARS_EVERY == 0:
             for name, value in metrics.items():
                 self.writer.add_scalar(f"train/{name}", value, epoch)
-        self.bar.update(1)
-        now = time.monotonic()
-        if self.bar.disable and now - self.said > LINES_EVERY:
-            rate = (epoch - self.start) / (now - self.began)
-            self.say(f"{epoch}/{self.config.epochs} epochs, {rate:.2f} a second, {duration((self.config.epochs - epoch) / rate)} left")
-            self.said = now
+        self.progress.step()
 
     def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None:
         """Accuracies on training characters, and a batch of training tasks for the picture."""
@@ -104,4 +90,4 @@ class Log:
         self.writer.add_hparams(hparams_dict=settings, metrics_list=["best validation accuracy"])
         self.writer.add_scalar("best validation accuracy", best, self.config.epochs)
         self.writer.close()
-        self.bar.close()
+        self.progress.close()

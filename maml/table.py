@@ -13,7 +13,7 @@ from typing import Any
 
 from maml import errors, trained
 from maml.config import ANY_WAY, Config
-from maml.logs import duration
+from maml.progress import duration
 from maml.runtime import machine
 
 BEGIN, END = "<!-- results: made by make table -->", "<!-- end of results -->"

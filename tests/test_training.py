@@ -226,6 +226,7 @@ def test_figures(data, run, tmp_path):
         with Image.open(tmp_path / "figures" / name) as image:
             assert image.size[0] > 500
     (tmp_path / "file").touch()
+    assert list((tmp_path / "figures").glob("vdlrecords*"))
     assert "cannot be written" in evaluate(data, run[0], "--figures", tmp_path / "file", status=2).stderr
 
 
