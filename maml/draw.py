@@ -6,7 +6,6 @@ python -m maml.draw starts it on this machine alone.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import threading
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from flask import Flask, Response, jsonify, request
 from PIL import Image
 from werkzeug.exceptions import HTTPException
 
-from maml import errors, parallel, pictures, runtime, trained
+from maml import errors, omniglot, parallel, pictures, runtime, trained
 from maml.config import ANY_WAY
 from maml.errors import UserError
 
@@ -92,7 +91,7 @@ def drawing(text: Any, size: int) -> np.ndarray:
         if max(image.size) > 1000:
             raise UserError("a drawing may have 1000 x 1000 pixels at most")
         drawn = pictures.like_omniglot(image, size)
-    except (OSError, SyntaxError, ValueError, binascii.Error) as error:
+    except omniglot.DAMAGED as error:
         raise UserError(f"a drawing is not a readable PNG ({' '.join(str(error).split())})") from None
     if not drawn.any():
         raise UserError("a drawing is blank")

@@ -26,6 +26,9 @@ PARTS = ("train", "val", "test")
 INDEX = "omniglot_index.json"
 STAND_IN_MARK = "STAND-IN.txt"
 
+# What Pillow and zipfile raise for files that are damaged, encrypted or made to do harm.
+DAMAGED = (OSError, SyntaxError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError)
+
 BACKGROUND_ALPHABETS = (
     "Alphabet_of_the_Magi", "Anglo-Saxon_Futhorc", "Arcadian", "Armenian", "Asomtavruli_(Georgian)", "Balinese", "Bengali",
     "Blackfoot_(Canadian_Aboriginal_Syllabics)", "Braille", "Burmese_(Myanmar)", "Cyrillic", "Early_Aramaic", "Futurama",
@@ -89,7 +92,7 @@ def _read_drawing(path: Path) -> bytes:
 def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     try:
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise UserError(f"{label}: is not a readable zip ({error})") from None
     for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
         name = entry.filename
@@ -109,7 +112,7 @@ def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPa
 def _unpacked(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
     try:
         return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise UserError(f"{label}: {name} cannot be unpacked ({error}); download it again") from None
 
 
@@ -163,8 +166,7 @@ def load(drawing: tuple[str, Callable[[], bytes]], size: int) -> np.ndarray:
         if image.mode not in ("1", "L"):  # of others, transparent ones above all, it would be a guess what is ink
             raise UserError(f"{name}: is a {image.mode} image, not black on white or grey; unpack the data again")
         image = image.convert("L")
-    except (OSError, SyntaxError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile,
-            Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise UserError(f"{name}: is not a readable image ({error}); unpack the data again") from None
     if size != RAW_SIZE:
         image = image.resize((size, size), Image.LANCZOS)

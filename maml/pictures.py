@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from maml.errors import UserError
-from maml.omniglot import RAW_SIZE
+from maml.omniglot import DAMAGED, RAW_SIZE
 
 KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 WORKING_SIZE = 256  # pixels of the longer side, on which ink is looked for
@@ -124,7 +124,7 @@ def read(path: Path, size: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
             drawn = like_omniglot(image, size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: is not a readable picture ({' '.join(str(error).split())}); replace or remove it") from None
     if not drawn.any():
         raise UserError(f"{path}: shows no ink that differs from its paper; replace or remove it")
