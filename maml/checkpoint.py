@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 import pickletools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,8 @@ def save(state: dict[str, Any], path: str | Path) -> None:
     files.write({Path(path): lambda file: file.write(pickled + hashlib.sha256(pickled).digest())})
 
 
-def load(path: str | Path) -> dict[str, Any]:
-    """Read what `save` wrote; a `UserError` for anything else, of which nothing is executed."""
+def load(path: str | Path, kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Read what `save` wrote, with values of these `kinds` in it; a `UserError` for anything else, of which nothing is executed."""
     try:
         state = _read(Path(path).read_bytes())
     except OSError as error:
@@ -111,4 +112,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not a checkpoint of this project ({reason or type(error).__name__})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this project (format {FORMAT})")
+    for key, kind in (kinds or {}).items():
+        if type(state.get(key)) is not kind:
+            raise UserError(f"{path}: is not a checkpoint of train.py's for this, its {key!r} is no {kind.__name__}")
     return state

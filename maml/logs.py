@@ -62,10 +62,10 @@ class Log:
 
     def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None:
         """Accuracies on training characters, and a batch of training tasks for the picture."""
-        self.say(f"epoch: {epoch}\n{vector(result.vector)}")
-        self._curves("train", epoch, result)
         from maml import plots
 
+        self.say(f"epoch: {epoch}\n{vector(result.vector)}")
+        self._curves("train", epoch, result)
         self.writer.add_image("episode", plots.pixels(plots.episode(tasks, f"a training task, epoch {epoch}")), epoch)
 
     def validation(self, epoch: int, result: Result) -> None:

@@ -45,7 +45,7 @@ def resumed_name(config: Config) -> str:
     found = [c for c in _numbered(config) if resume_path(c).exists()]
     if not found:
         raise UserError(f"{resume_path(config)}: not found, so nothing can be resumed; start without --resume")
-    states = [(c, checkpoint.load(resume_path(c))) for c in reversed(found)]
+    states = [(c, checkpoint.load(resume_path(c), {"config": dict})) for c in reversed(found)]
     for c, state in states:
         if not differences(c, state):
             return c.name

@@ -29,14 +29,18 @@ class Trained(NamedTuple):
 
 def read(path: str | Path) -> Trained:
     """The checkpoint at `path`; a `UserError` where it is none."""
-    state = checkpoint.load(path)
-    for key, kind in {"weights": list, "running": list, "config": dict, "data": dict, "best": dict, "history": list}.items():
-        if not isinstance(state.get(key), kind):
-            raise UserError(f"{path}: is not a checkpoint of train.py's, its {key!r} is no {kind.__name__}")
+    state = checkpoint.load(path, {"weights": list, "running": list, "config": dict, "data": dict, "best": dict, "history": list})
+    if not all(_is_measurement(h) for h in state["history"]):
+        raise UserError(f"{path}: is not a checkpoint of train.py's, its history does not list accuracies")
     if not isinstance(state["best"].get("accuracy"), float):
         raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks the best accuracy")
     check_index(state["data"], str(path), parts=("train", "val"))
     return Trained(Path(path), state, make(state["config"], str(path)))
+
+
+def _is_measurement(h: Any) -> bool:
+    return (isinstance(h, dict) and isinstance(h.get("epoch"), int) and isinstance(h.get("part"), str)
+            and isinstance(h.get("accuracies"), list) and len(h["accuracies"]) > 0 and all(isinstance(a, float) for a in h["accuracies"]))
 
 
 def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None) -> Trained:
@@ -121,7 +125,7 @@ def check_data(trained: Trained, index: Index, part: str) -> str | None:
     if seen:
         raise UserError(f"{trained.path}: was trained or chosen on {len(seen)} of these {part} characters, such as {min(seen)}; "
                         f"make the data with its split: make_data.py --split {theirs['split']} --seed {theirs['seed']}")
-    if theirs["sha256"][part] != index.sha256[part] and (theirs["split"], theirs["seed"]) == (index.split, index.seed):
+    if theirs["sha256"].get(part) != index.sha256[part] and (theirs["split"], theirs["seed"]) == (index.split, index.seed):
         return (f"warning: the {part} images differ in some pixels from those made for {trained.path} "
                 f"(Pillow {theirs['pillow']} there, {index.pillow} here)")
     return None

@@ -26,6 +26,11 @@ PROGRESS_TASKS = 32  # behind each line of training accuracies
 SHOWN_STEPS = 10  # up to so many update steps, accuracies are measured after each; of more, after the last, since they would take long
 
 
+# What `--resume` goes on from, beside what `set_weights` checks.
+STATE = {"weights": list, "running": list, "config": dict, "data": dict, "optimizer": dict, "tasks": dict, "epoch": int, "best": dict,
+         "history": list, "seconds": float}
+
+
 def learning_rate(config: Config, epoch: int) -> float:
     """Of the outer loop at `epoch`, 0 .. epochs - 1."""
     done = epoch / config.epochs
@@ -83,10 +88,10 @@ class Run:
 
     def resume(self) -> None:
         """Continue where the saved state stopped; a `UserError` where it belongs to another configuration or other data."""
-        state = checkpoint.load(self.resume_path)
+        state = checkpoint.load(self.resume_path, STATE)
         if different := runs.differences(self.config, state):
             raise UserError(f"{self.resume_path}: was started with {different[0]}; resume with the same, or start without --resume")
-        if state["data"]["sha256"] != self.index.sha256:
+        if state["data"].get("sha256") != self.index.sha256:
             raise UserError(f"{self.resume_path}: was trained on other arrays than those in {self.config.data}; name theirs by --data")
         set_weights(self.learner, state, self.resume_path)
         set_optimizer_state(self.learner, state["optimizer"])

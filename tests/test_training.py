@@ -164,6 +164,13 @@ def test_resume_refuses_another_configuration(data, run):
     assert "was started with seed 0, not 7" in done.stderr
 
 
+def test_resume_refuses_what_is_no_state(data, run, tmp_path):
+    resume_file(tmp_path).parent.mkdir(parents=True)
+    resume_file(tmp_path).write_bytes((run[0] / "checkpoints" / "maml_5w1s.pkl").read_bytes())
+    done = train(data, tmp_path, "--resume", status=2)
+    assert "resume.pkl: is not a checkpoint of train.py's for this, its 'optimizer' is no dict" in done.stderr
+
+
 def test_bad_input_ends_before_anything_runs(data, tmp_path):
     assert "97, but there are only 96 classes" in train(data, tmp_path, "--n_way", 97, status=2).stderr
     assert "run make_data.py first" in script("train.py", "--data", tmp_path, status=2).stderr
