@@ -29,6 +29,10 @@ EXAMPLE = """examples:
 """
 
 
+# Settings of a checkpoint's configuration that an evaluation may change.
+CHANGES = ("bn", "k_spt", "k_query", "glob_update_step_test", "refine", "distortions_test")
+
+
 def main() -> int:
     parser = errors.Parser(__doc__, EXAMPLE)
     what = parser.add_argument_group("what to measure")
@@ -41,6 +45,10 @@ def main() -> int:
     what.add_argument("--glob_update_step_test", type=int, metavar="INT", help="update steps (default: as trained)")
     what.add_argument("--bn", choices=["transductive", "inductive"],
                       help="statistics of batch normalisation: the query batch's own, or without other queries (default: as trained)")
+    what.add_argument("--refine", type=int, metavar="STEPS",
+                      help="protonet: let the queries refine the prototypes so often, which is transductive (default: as trained)")
+    what.add_argument("--distortions_test", type=int, metavar="INT",
+                      help="metric methods: embeddings are means over an image and so many distorted copies (default: as trained)")
     tune = parser.add_argument_group("fine-tuning of a cosine classifier on the support, for " + ", ".join(sorted(ANY_WAY)))
     tune.add_argument("--finetune", type=int, metavar="STEPS", help="in so many steps; 0: nearest mean by cosine")
     tune.add_argument("--finetune_rate", type=float, default=0.1, metavar="FLOAT", help="of a step (default: %(default)s)")
@@ -96,12 +104,12 @@ def work(arguments: argparse.Namespace) -> int:
     return random_tasks(arguments, model, processes)
 
 
-def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None, fewer: bool = False) -> Learner:
-    """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes, or, if `fewer`, for at least as many."""
+def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None) -> Learner:
+    """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes."""
     from maml import trained
 
-    changes = {key: value for key in ("bn", "k_spt", "k_query", "glob_update_step_test") if (value := getattr(arguments, key)) is not None}
-    learner = (trained.serving if fewer else trained.learner)(model, n_way, **changes)
+    changes = {key: value for key in CHANGES if (value := getattr(arguments, key)) is not None}
+    learner = trained.learner(model, n_way, **changes)
     if arguments.finetune is None:
         return learner
     return trained.finetune(model, learner, arguments.finetune, arguments.finetune_rate, arguments.entropy)
@@ -148,6 +156,10 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
 def common(arguments: argparse.Namespace, model: Trained) -> dict:
     """What every report says."""
     said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": arguments.bn or model.config.bn_mode}
+    for key in ("refine", "distortions_test"):
+        value = getattr(arguments, key)
+        if value := getattr(model.config, key) if value is None else value:
+            said[key] = value
     if arguments.finetune is not None:
         said["finetune"] = {"steps": arguments.finetune, "rate": arguments.finetune_rate, "entropy": arguments.entropy}
     return said
@@ -180,7 +192,7 @@ def own_pictures(arguments: argparse.Namespace, model: Trained, classes: list[Pa
     support = pictures.read_support(classes, size)
     query = pictures.read_queries(arguments.query, support.classes, size)
     arguments.bn = arguments.bn or "inductive"  # a few pictures have no statistics to speak of
-    learner = learner_of(arguments, model, len(classes), fewer=True)
+    learner = learner_of(arguments, model, len(classes))
     probabilities = trained.probabilities(learner, support.x[None], support.y[None], query.x[None])[0]  # [N, way]
     told = probabilities.argmax(axis=1)
     report = {**common(arguments, model), "classes": support.classes, "support": len(support.paths), "queries": [

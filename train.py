@@ -38,12 +38,18 @@ def work(config: configuration.Config, resume: bool) -> int:
     gpu = runtime.use_device(config.use_gpu)
     processes = parallel.Processes(gpu)
 
-    from maml import learner, logs, omniglot, progress, training
+    from maml import learner, logs, omniglot, progress, trained, training
 
     if config.use_gpu and not gpu and processes.first:
         print("warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU", flush=True)
     arrays, index = omniglot.read(config.data)
-    run = training.Run(config, learner.make(config, index.image_size, average=processes.average), arrays, index, processes)
+    made = learner.make(config, index.image_size, average=processes.average)
+    if config.start and not resume:
+        origin = trained.read(config.start)
+        for part in ("val", "test"):
+            trained.check_data(origin, index, part)
+        trained.start(made, origin)
+    run = training.Run(config, made, arrays, index, processes)
     if resume:
         run.resume()
     log = logs.Log(config, run.epoch) if processes.first else logs.Silent()

@@ -40,6 +40,9 @@ class Config:
     negatives: str = option("semi-hard", "method", "of siamese's triplets", choices=["random", "semi-hard"])
     dense_deviation: float = option(0.2, "method", "standard deviation of the initial values of koch's dense weights; the default is the "
                                     "paper's, which saturates nearly all of its units", low=0)
+    every_support: bool = option(False, "method", "in protonet's training, let each drawing of an episode be support in its turn")
+    refine: int = option(0, "method", "how often the queries of validation and test refine protonet's prototypes, which is transductive",
+                         low=0, high=1000)
     margin: float = option(0.5, "method", "of siamese's triplets, between squared distances of 0 to 4", low=0)
 
     bn: str = option("auto", "method", "statistics of batch normalisation at validation and test: transductive, the query batch's own; "
@@ -56,9 +59,13 @@ class Config:
     distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn in its place; 0: none",
                              low=0, high=50)
 
+    distortions_test: int = option(0, "tasks", "metric methods in validation and test: embeddings are means over an image and so many "
+                                   "slightly distorted copies", low=0, high=50)
+
     glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1, high=1000)
     glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0, high=1000)
     glob_base_lr: float = option(0.1, "inner loop", "inner learning rate, alpha", low=0)
+    learned_rates: bool = option(False, "inner loop", "let maml learn alpha, one for each update and each weight tensor, from glob_base_lr")
     inner_optimizer: str = option("sgd", "inner loop", "of Reptile; adam is without first moments", choices=["sgd", "adam"])
     inner_batch: int = option(10, "inner loop", "support images in a gradient step of Reptile, in training", low=1, high=10_000)
     inner_batch_test: int = option(5, "inner loop", "the same in validation and test", low=1, high=10_000)
@@ -72,6 +79,8 @@ class Config:
     patience: int = option(0, "outer loop", "stop after so many validations without a new best; 0: never", low=0)
     train_on_val: bool = option(False, "outer loop", "train on the validation characters too, and keep the last weights")
     epochs: int = option(10000, "outer loop", "meta-batches to train on", low=1)
+
+    start: str = option("", "outer loop", "checkpoint whose weights to start from; what it lacks or has for other classes stays initial")
 
     seed: int = option(0, "run", "of initial weights and tasks", low=0, high=2 ** 32 - 1)
     print_every: int = option(100, "run", "epochs between two lines of training accuracies", low=1)
@@ -94,6 +103,8 @@ class Config:
             raise UserError(f"name must do for a file, without slashes and with up to 200 bytes, not {self.name!r}")
         if self.algorithm == "siamese" and self.train_task[1:] != (1, 1):
             raise UserError("siamese is trained on pairs and triplets: train_shot and train_query must be 1")
+        if self.learned_rates and (self.algorithm != "maml" or self.first_order):
+            raise UserError("learned_rates is for maml with its second derivatives: drop it, or first_order")
         if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):
             raise UserError(f"network {self.network} is for maml and reptile; {self.algorithm} takes strided or pooled")
         for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):

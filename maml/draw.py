@@ -38,12 +38,12 @@ class Adaptation:
         import paddle
 
         self.way, self.size = int(y.max()) + 1, x.shape[-1]
-        self.learner = trained.serving(model, self.way, bn="inductive")
+        self.learner = trained.learner(model, self.way, bn="inductive")
         self.states = list(self.learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None])))
 
     def opinions(self, query: np.ndarray) -> np.ndarray:
         """Probabilities [steps + 1, way] of one query [1, H, W]."""
-        return np.stack([trained.opinion(self.learner, state, query[None, None], self.way)[0, 0] for state in self.states])
+        return np.stack([trained.opinion(self.learner, state, query[None, None])[0, 0] for state in self.states])
 
 
 class Bench:

@@ -61,6 +61,8 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
     `progress` wraps the sequence of numbers of tasks that are drawn at once.
     """
     processes = processes or Processes()
+    if learner.embeds_alone and sampler.drawings < tasks * sampler.images_in_a_task:
+        sampler = sampler.embedded(lambda x: learner.embed(paddle.to_tensor(x[None]))[0].numpy())
     total = None
     for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
         size = min(TASKS_AT_ONCE, tasks - start)

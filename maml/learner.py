@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from maml.algorithms.reptile import Reptile
 from maml.algorithms.siamese import Pairs, Triplets
 from maml.config import ANY_WAY, Config
 from maml.network import Network
-from maml.tasks import TaskBatch
+from maml.tasks import TaskBatch, ink, with_distortions
 
 
 class Learner(Protocol):
@@ -29,6 +30,8 @@ class Learner(Protocol):
     theta: list[Tensor]
     """what is learned, in the order of checkpoints"""
     optimizer: Any
+    embeds_alone: bool
+    """whether `embed` takes images [T, N, 1, H, W] to embeddings [T, N, D] that depend on nothing else, and tasks may hold those instead"""
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """One outer update; what it measured, by name, with "loss" among it."""
@@ -60,10 +63,20 @@ def make(config: Config, image_size: int = 28,
                        inner_optimizer=config.inner_optimizer, outer_optimizer=config.outer_optimizer, inductive=inductive,
                        average=average)
     if config.algorithm in ANY_WAY:
-        return metric(config, network, transductive=not inductive, average=average)
+        return metric(config, network, transductive=not inductive, views=partial(distorted_views, copies=config.distortions_test),
+                      average=average)
     return MAML(network, alpha=config.glob_base_lr, beta=config.glob_meta_lr, steps=config.glob_update_step,
                 steps_test=config.glob_update_step_test, first_order=config.first_order, clip=config.clip, inductive=inductive,
-                average=average)
+                learned_rates=config.learned_rates, average=average)
+
+
+def distorted_views(x: Tensor, copies: int) -> list[Tensor]:
+    """Images [T, N, 1, H, W], and `copies` slightly distorted versions of all of them, the same at every call."""
+    if not copies:
+        return [x]
+    images = np.rint(255 * x.numpy()).astype(np.uint8).reshape([x.shape[0], x.shape[1], 1, *x.shape[3:]])
+    versions = with_distortions(images, copies, np.random.default_rng(0))  # [T, N, 1 + copies, H, W]
+    return [paddle.to_tensor(ink(versions[:, :, v:v + 1])) for v in range(1 + copies)]
 
 
 def metric(config: Config, network: Network, **options: Any) -> MetricLearner:
@@ -77,4 +90,5 @@ def metric(config: Config, network: Network, **options: Any) -> MetricLearner:
     if config.algorithm == "matching":
         context = FullContext(network.features, config.context_steps) if config.context_steps else None
         return Matching(network, beta, "cosine" if config.distance == "auto" else config.distance, context, **options)
-    return ProtoNet(network, beta, "euclidean" if config.distance == "auto" else config.distance, **options)
+    return ProtoNet(network, beta, "euclidean" if config.distance == "auto" else config.distance, config.every_support,
+                    config.refine, **options)

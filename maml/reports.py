@@ -17,7 +17,7 @@ def of_random_tasks(report: dict[str, Any]) -> str:
         f"{report['checkpoint']}: {report['algorithm']}, {report['n_way']}-way {report['k_spt']}-shot, "
         f"{report['k_query']} queries a class, {report['tasks']} tasks with seed {report['seed']}",
         f"{report['data']}, {report['part']} characters{where} of the {report['split']} split, {report['bn']} batch normalisation",
-        *_finetuning(report),
+        *_finetuning(report), *_tricks(report),
         f"accuracy after {steps}: {vector(report['accuracies'])}",
         f"accuracy: {100 * report['accuracy']:.2f} +- {100 * report['interval']:.2f}% (95% interval over tasks)"])
 
@@ -39,6 +39,13 @@ def of_pictures(report: dict[str, Any]) -> str:
     return "\n".join([
         f"{report['checkpoint']}: {report['algorithm']}, {report['support']} support pictures of {', '.join(report['classes'])}, "
         f"{report['bn']} batch normalisation", *_finetuning(report), *lines, *known])
+
+
+def _tricks(report: dict[str, Any]) -> list[str]:
+    """Lines about what else the predictions come from."""
+    lines = {"refine": "prototypes refined {} times by the queries (transductive)",
+             "distortions_test": "embeddings are means over each image and {} distorted copies"}
+    return [line.format(report[key]) for key, line in lines.items() if key in report]
 
 
 def _finetuning(report: dict[str, Any]) -> list[str]:

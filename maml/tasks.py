@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,14 @@ class TaskBatch(NamedTuple):
     query_y: np.ndarray    # [T, way * query] int64
 
 
+EMBEDDED_AT_ONCE = 100  # images
+
+
+def ink(x: np.ndarray) -> np.ndarray:
+    """Pixels 0 .. 255, uint8 -> 0 .. 1, float32."""
+    return np.multiply(x, np.float32(1 / 255), dtype=np.float32)
+
+
 def with_distortions(images: np.ndarray, copies: int, rng: np.random.Generator) -> np.ndarray:
     """[classes, drawings, 1, H, W] uint8 -> [classes, drawings, 1 + copies, H, W]: each drawing, and slightly distorted copies.
 
@@ -31,13 +41,13 @@ def with_distortions(images: np.ndarray, copies: int, rng: np.random.Generator) 
     centre = np.array([width - 1, height - 1]) / 2
     for c, d in np.ndindex(classes, drawings):
         image = Image.fromarray(images[c, d, 0])
-        for copy in range(1, 1 + copies):
+        for version in range(1, 1 + copies):
             angle, shear = rng.uniform(-1, 1, 2) * (math.radians(10), 0.15)
             turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
             matrix = turn @ np.array([[1, shear], [0, 1]]) * rng.uniform(0.9, 1.1, (2, 1))
             offset = centre - matrix @ (centre + rng.uniform(-0.05, 0.05, 2) * width)
             affine = (*matrix[0], offset[0], *matrix[1], offset[1])
-            distorted[c, d, copy] = image.transform((width, height), Image.AFFINE, affine, resample=Image.BILINEAR)
+            distorted[c, d, version] = image.transform((width, height), Image.AFFINE, affine, resample=Image.BILINEAR)
     return distorted
 
 
@@ -58,6 +68,28 @@ class TaskSampler:
             raise UserError(f"k_spt + k_query is {shot + query}, but each class has {drawings} drawings")
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
 
+    @property
+    def drawings(self) -> int:
+        """How many different images tasks are drawn from."""
+        return self.classes * math.prod(self.images.shape[1:3])
+
+    @property
+    def images_in_a_task(self) -> int:
+        """Of support and query together."""
+        return self.way * (self.shot + self.query)
+
+    def embedded(self, embed: Callable[[np.ndarray], np.ndarray]) -> TaskSampler:
+        """The same tasks, with embeddings [T, N, D] in the place of images; `embed` takes images [N, 1, H, W] to [N, D], each once.
+
+        Not for rotations.
+        """
+        assert self.classes == self.characters
+        twin = copy.copy(self)
+        flat = self.images.reshape(-1, 1, *self.images.shape[3:])
+        z = np.concatenate([embed(ink(flat[start:start + EMBEDDED_AT_ONCE])) for start in range(0, len(flat), EMBEDDED_AT_ONCE)])
+        twin.images = z.reshape(*self.images.shape[:3], -1)
+        return twin
+
     def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
         """The next `tasks` tasks, or, having drawn them all, only `part` of them (what one of several processes needs)."""
         rng, way, shot, query = self.rng, self.way, self.shot, self.query
@@ -77,10 +109,12 @@ class TaskSampler:
                 return np.take_along_axis(index[part].reshape(len(order), count), order, axis=1)
 
             turns, character = np.divmod(shuffled(np.broadcast_to(chosen[:, :, None], (tasks, way, high - low))), self.characters)
-            x = self.images[character, shuffled(drawing[:, :, low:high]), shuffled(version[:, :, low:high])]  # [T, count, H, W]
+            x = self.images[character, shuffled(drawing[:, :, low:high]), shuffled(version[:, :, low:high])]  # [T, count, H, W] or [..., D]
+            if x.dtype != np.uint8:
+                return x, y
             for quarter in range(1, self.classes // self.characters):
                 x[turns == quarter] = np.rot90(x[turns == quarter], quarter, axes=(1, 2))
-            return np.multiply(x[:, :, None], np.float32(1 / 255), dtype=np.float32), y
+            return ink(x[:, :, None]), y
 
         return TaskBatch(*images(0, shot), *images(shot, shot + query))
 
@@ -106,7 +140,18 @@ class AlphabetSampler:
                             + ("" if alphabet else ", and no other has more") + "; the background split keeps whole alphabets for testing")
         self.alphabets = {name: TaskSampler(images[places], way, shot, query, rng)
                           for name, places in asked.items() if len(places) >= way}
-        self.way, self.rng = way, rng
+        self.way, self.rng, self.images_in_a_task = way, rng, way * (shot + query)
+
+    @property
+    def drawings(self) -> int:
+        """How many different images tasks are drawn from."""
+        return sum(sampler.drawings for sampler in self.alphabets.values())
+
+    def embedded(self, embed: Callable[[np.ndarray], np.ndarray]) -> AlphabetSampler:
+        """The same tasks with embeddings in the place of images, as `TaskSampler.embedded`."""
+        twin = copy.copy(self)
+        twin.alphabets = {name: sampler.embedded(embed) for name, sampler in self.alphabets.items()}
+        return twin
 
     def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
         """The next `tasks` tasks, or, having drawn them all, only `part` of them."""

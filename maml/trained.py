@@ -34,6 +34,8 @@ def read(path: str | Path) -> Trained:
         raise UserError(f"{path}: is not a checkpoint of train.py's, its history does not list accuracies")
     if not isinstance(state["best"].get("accuracy"), float):
         raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks the best accuracy")
+    if not all(isinstance(w, np.ndarray) for w in state["weights"]):
+        raise UserError(f"{path}: holds weights that are no arrays")
     check_index(state["data"], str(path), parts=("train", "val"))
     return Trained(Path(path), state, make(state["config"], str(path)))
 
@@ -46,31 +48,58 @@ def _is_measurement(h: Any) -> bool:
 def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None) -> Trained:
     """The checkpoint in `folder` that was trained for this task (and by this algorithm), the one with the best validation accuracy.
 
-    Where none was, one whose algorithm serves any task will do.
+    Where none was, one that serves as many classes will do.
     """
     candidates = [t for t in map(read, sorted(Path(folder).glob("*.pkl"))) if algorithm in (None, t.config.algorithm)]
     matching = ([t for t in candidates if (t.config.n_way, t.config.k_spt) == (n_way, k_spt)]
-                or [t for t in candidates if t.config.algorithm in ANY_WAY])
+                or [t for t in candidates if serves(t.config, n_way)])
     if not matching:
         raise UserError(f"{folder}: no checkpoint for n_way {n_way} and k_spt {k_spt}" + (f" of {algorithm}" if algorithm else "") +
                         "; train one, or name any by --checkpoint")
     return max(matching, key=lambda t: t.state["best"]["accuracy"])
 
 
+def serves(config: Config, n_way: int) -> bool:
+    """Whether what was trained so can tell `n_way` classes apart: any number, or, with a classifier, up to those it was trained for."""
+    return config.algorithm in ANY_WAY or n_way <= config.n_way
+
+
 def learner(trained: Trained, n_way: int | None = None, **changes: Any) -> Learner:
-    """The learner with the checkpoint's weights, for `n_way` classes where its algorithm serves any number of them.
+    """The learner with the checkpoint's weights, for `n_way` classes; a `UserError` where it does not serve so many.
 
     `changes` to its configuration, such as glob_update_step_test, do not touch the weights.
     """
     from maml import learner as learners
     from maml import training
 
-    if n_way not in (None, trained.config.n_way) and trained.config.algorithm not in ANY_WAY:
-        raise UserError(f"{trained.path}: was trained for n_way {trained.config.n_way} and a classifier of as many classes, not {n_way}")
-    config = dataclasses.replace(trained.config, **changes)
+    way = n_way or trained.config.n_way
+    if not serves(trained.config, way):
+        raise UserError(f"{trained.path}: was trained for n_way {trained.config.n_way} and a classifier of as many classes, not {way}")
+    config = dataclasses.replace(trained.config, **{**changes, "n_way": way})
     made = learners.make(config, trained.state["data"]["image_size"])
-    training.set_weights(made, trained.state, trained.path)
+    training.set_weights(made, {**trained.state, "weights": fitting(made, trained)}, trained.path)
     return made
+
+
+def fitting(made: Learner, trained: Trained) -> list[np.ndarray]:
+    """The checkpoint's weights for the classes that `made` is for: of a classifier of more, the first."""
+    weights, way = list(trained.state["weights"]), made.network.way
+    if way is not None and way < trained.config.n_way:
+        end = len(made.network.theta)
+        weights[end - 2:end] = [w[..., :way] for w in weights[end - 2:end]]
+    return weights
+
+
+def start(made: Learner, trained: Trained) -> None:
+    """Give a new learner the checkpoint's weights, but for what it lacks or has for other classes; a `UserError` for another network."""
+    from maml import training
+
+    weights, body = fitting(made, trained), len(made.network.theta) - (0 if made.network.way is None else 2)
+    fits = [i < len(weights) and weights[i].shape == tuple(p.shape) for i, p in enumerate(made.theta)]
+    if not all(fits[:body]):
+        raise UserError(f"{trained.path}: its network is not that of this run, which cannot start from there")
+    training.set_weights(made, {**trained.state, "weights": [weights[i] if fit else made.theta[i].numpy() for i, fit in enumerate(fits)],
+                                "running": []}, trained.path)
 
 
 def untrained(trained: Trained) -> Learner:
@@ -86,21 +115,14 @@ def probabilities(learner: Learner, support_x: np.ndarray, support_y: np.ndarray
     import paddle
 
     *_, adapted = learner.adapt(paddle.to_tensor(support_x), paddle.to_tensor(support_y))
-    return opinion(learner, adapted, query_x, int(support_y.max()) + 1)
+    return opinion(learner, adapted, query_x)
 
 
-def opinion(learner: Learner, adapted: Any, query_x: np.ndarray, way: int) -> np.ndarray:
-    """Probabilities [T, N, way] of queries [T, N, 1, H, W] by what `learner.adapt` yielded; classes beyond `way` are out of question."""
+def opinion(learner: Learner, adapted: Any, query_x: np.ndarray) -> np.ndarray:
+    """Probabilities [T, N, way] of queries [T, N, 1, H, W] by what `learner.adapt` yielded."""
     import paddle
 
-    return paddle.nn.functional.softmax(learner.predict(adapted, paddle.to_tensor(query_x))[:, :, :way], axis=-1).numpy()
-
-
-def serving(trained: Trained, way: int, **changes: Any) -> Learner:
-    """As `learner`, for `way` classes: any number, or, where the algorithm has a classifier, up to those it was trained for."""
-    if trained.config.algorithm in ANY_WAY or way > trained.config.n_way:
-        return learner(trained, way, **changes)
-    return learner(trained, **changes)
+    return paddle.nn.functional.softmax(learner.predict(adapted, paddle.to_tensor(query_x)), axis=-1).numpy()
 
 
 def finetune(trained: Trained, learner: MetricLearner, steps: int, rate: float, entropy: float) -> FineTune:

@@ -3,13 +3,17 @@ import paddle
 import pytest
 
 from maml import evaluation
+from maml.algorithms.finetune import FineTune
 from maml.algorithms.maml import MAML
+from maml.algorithms.protonet import ProtoNet
 from maml.network import ConvNet
-from maml.tasks import TaskBatch, TaskSampler
+from maml.tasks import AlphabetSampler, TaskBatch, TaskSampler
 
 
 class Known:
     """Right about a query if its first pixel is even in the source image, after step 1; before, never. No network, nothing learnt."""
+
+    embeds_alone = False
 
     class network:
         @staticmethod
@@ -66,3 +70,30 @@ def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
     alone = [evaluation.measure(learner, TaskBatch(*(a[t:t + 1] for a in tasks))) for t in range(6)]
     assert (together.accuracies == np.concatenate([r.accuracies for r in alone])).all()
     assert np.allclose(together.losses, np.concatenate([r.losses for r in alone]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("wrap", [lambda learner: learner, lambda learner: FineTune(learner, steps=2)])
+def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
+    x = rng.integers(256, size=(6, 20, 1, 12, 12)).astype(np.uint8)
+    proto = ProtoNet(ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), beta=0.1)
+    assert not proto.embeds_alone
+    proto.meta_step(TaskSampler(x, 5, 1, 3, rng).sample(1))
+    learner = wrap(proto)
+    sample = lambda: TaskSampler(x, 5, 1, 3, np.random.default_rng(0))  # noqa: E731
+    assert sample().drawings == 120 and sample().images_in_a_task == 20
+    seen = []
+    hook = proto.network.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1]))
+    found = evaluation.evaluate(learner, sample(), 8)
+    hook.remove()
+    assert sum(seen) == 120
+    expected = evaluation.measure(learner, sample().sample(8))
+    assert (found.accuracies == expected.accuracies).all() and np.allclose(found.losses, expected.losses, rtol=1e-4)
+
+
+def test_tasks_within_an_alphabet_are_the_same_with_embeddings(rng):
+    x, rows = rng.integers(256, size=(6, 20, 1, 4, 4)).astype(np.uint8), [f"{alphabet}/{n}" for alphabet in "ab" for n in range(3)]
+    sample = lambda: AlphabetSampler(x, rows, 3, 1, 2, np.random.default_rng(0))  # noqa: E731
+    assert sample().drawings == 120 and sample().images_in_a_task == 9
+    images, embedded = sample().sample(5), sample().embedded(lambda images: images.reshape(len(images), -1)[:, :3]).sample(5)
+    assert embedded.query_x.shape == (5, 6, 3) and (embedded.query_y == images.query_y).all()
+    assert (embedded.support_x == images.support_x.reshape(5, 3, -1)[..., :3]).all()

@@ -193,3 +193,32 @@ def test_inductive_prediction_of_the_support_equals_transductive(rng):
 
 def test_numerical_gradient_itself():
     assert np.allclose(numerical_gradient(lambda x: (x ** 3).sum(), np.array([1.0, 2.0])), [3, 12])
+
+
+@EVERY_STEP
+def test_gradient_of_learned_rates_equals_finite_differences(rng, steps):
+    network, tasks = small_problem("strided", rng)
+    maml = learner(network, steps, learned_rates=True)
+    (alpha,) = maml.learned
+    alpha.set_value(rng.uniform(0.1, 0.5, alpha.shape))
+    values, direction = alpha.numpy(), rng.standard_normal(alpha.shape)
+    *_, gradient = meta_gradient(maml, tasks)[1]
+
+    def loss_at(t):
+        alpha.set_value(values + t * direction)
+        return meta_gradient(maml, tasks)[0]
+
+    expected = slope(loss_at)
+    assert alpha.shape == [steps, len(network.theta)] and abs((gradient * direction).sum() - expected) < 1e-6 * abs(expected)
+
+
+def test_learned_rates_begin_as_alpha_and_the_last_goes_on(rng):
+    network, tasks = small_problem("strided", rng)
+    support = [paddle.to_tensor(a) for a in tasks[:2]]
+    learned, fixed = learner(network, 1, learned_rates=True), learner(network, 1)
+    learned.steps_test = fixed.steps_test = 3
+    for a, b in zip(learned.adapt(*support), fixed.adapt(*support)):
+        assert all((p.numpy() == q.numpy()).all() for p, q in zip(a.theta, b.theta))
+    before = learned.learned[0].numpy()
+    learned.meta_step(tasks)
+    assert (learned.learned[0].numpy() != before).all()

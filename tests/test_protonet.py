@@ -93,3 +93,50 @@ def test_training_lowers_the_loss(rng):
     proto, tasks = learner(rng), episodes(rng, tasks=1)
     losses = [proto.meta_step(tasks)["loss"] for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
+    """Two classes with drawings 0, 1, 2, one of them the support: the mean of the three episodes' losses."""
+    z, way = rng.standard_normal((3, 2, 4)), [0, 1]  # [drawings, way, D]
+
+    def loss(support, *query):
+        arrays = z[support], way, np.concatenate(z[list(query)]), way * 2
+        return learner(rng).losses(*(paddle.to_tensor(np.array(a)[None]) for a in arrays)).item()
+
+    arrays = z[0][::-1], [1, 0], np.concatenate([z[2], z[1]]), way * 2  # in whatever order they come
+    found = learner(rng, every_support=True).losses(*(paddle.to_tensor(np.array(a)[None].copy()) for a in arrays))
+    assert found.shape == [1] and found.item() == pytest.approx((loss(0, 1, 2) + loss(1, 2, 0) + loss(2, 0, 1)) / 3, rel=1e-12)
+
+
+def test_gradient_with_every_support_equals_finite_differences(rng):
+    proto, tasks = learner(rng, every_support=True), episodes(rng, tasks=1)
+    assert relative_error(*gradient_and_differences(proto, tasks, 3)) < 1e-6
+
+
+def test_queries_refine_prototypes_by_hand(rng):
+    """Prototypes 0 and 3 of two shots each, queries 1 and 3 on a line: p(0 | 1) = 1 / (1 + e^-3), p(0 | 3) = 1 / (1 + e^9)."""
+    support, labels = paddle.to_tensor([[[-1.0], [1.0], [2.0], [4.0]]]), paddle.to_tensor([[0, 0, 1, 1]])
+    proto, queries = learner(rng, refine=1), paddle.to_tensor([[[1.0], [3.0]]])
+    near, far = 1 / (1 + np.exp(-3)), 1 / (1 + np.exp(9))
+    c_0 = (0 + near * 1 + far * 3) / (2 + near + far)
+    c_1 = (6 + (1 - near) * 1 + (1 - far) * 3) / (2 + 2 - near - far)
+    found, shots = proto.refined(proto.learn(support, labels), queries)
+    assert found.numpy().ravel() == pytest.approx([c_0, c_1], rel=1e-6) and shots.numpy().ravel().tolist() == [2, 2]
+    (adapted,) = proto.adapt(support, labels)
+    expected = [[-(q - c) ** 2 for c in (c_0, c_1)] for q in (1, 3)]
+    assert proto.predict(adapted, queries).numpy()[0] == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
+
+
+def test_no_refinement_without_steps(rng):
+    tasks = episodes(rng)
+    assert (scores(learner(np.random.default_rng(1), refine=0), tasks) == scores(learner(np.random.default_rng(1)), tasks)).all()
+    assert (scores(learner(np.random.default_rng(1), refine=1), tasks) != scores(learner(np.random.default_rng(1)), tasks)).any()
+
+
+def test_embeddings_are_means_over_views(rng):
+    proto, x = learner(rng, views=lambda x: [x, 1 - x, x * x]), paddle.to_tensor(rng.random((2, 3, 1, 6, 6)))
+    one = learner(rng)
+    for p, q in zip(one.theta, proto.theta):
+        p.set_value(q.numpy())
+    expected = (one.embed(x) + one.embed(1 - x) + one.embed(x * x)).numpy() / 3
+    assert relative_error(proto.embed(x).numpy(), expected) < 1e-12

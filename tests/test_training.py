@@ -321,3 +321,28 @@ def test_under_paddles_own_launcher_as_two_nodes(data, run, tmp_path):
     assert [node.wait(timeout=120) for node in nodes] == [0, 0]
     one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
     assert same(one["tasks"], two["tasks"]) and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 4e-3
+
+
+def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
+    origin = run[0] / "checkpoints" / "maml_5w1s.pkl"
+    train(data, tmp_path, "--start", origin, "--glob_meta_lr", 0, "--learned_rates", "--n_way", 6)
+    old, new = checkpoint.load(origin)["weights"], checkpoint.load(tmp_path / "checkpoints" / "maml_6w1s.pkl")["weights"]
+    assert len(new) == len(old) + 1 and all((a == b).all() for a, b in zip(old[:-2], new))
+    assert new[-3].shape == (*old[-2].shape[:-1], 6) and (new[-1] == np.float32(0.1)).all()
+    train(data, tmp_path, "--start", tmp_path / "checkpoints" / "maml_6w1s.pkl", "--glob_meta_lr", 0, "--name", "fewer")
+    fewer = checkpoint.load(tmp_path / "checkpoints" / "fewer.pkl")["weights"]
+    assert (fewer[-2] == new[-3][:, :5]).all() and len(fewer) == len(old)
+    assert "not that of this run" in train(data, tmp_path, "--start", origin, "--network", "dense", status=2).stderr
+    assert "cannot be read" in train(data, tmp_path, "--start", tmp_path / "none.pkl", "--name", "x", status=2).stderr
+
+
+def test_a_run_does_not_start_from_what_was_trained_on_its_test_characters(data, run, raw, tmp_path):
+    script("make_data.py", "--raw", raw, "--out", tmp_path, "--seed", 1)
+    done = train(tmp_path, tmp_path, "--start", run[0] / "checkpoints" / "maml_5w1s.pkl", status=2)
+    assert "was trained or chosen on" in done.stderr
+
+
+def test_a_classifier_of_more_classes_serves_fewer(data, run):
+    file = run[0] / "checkpoints" / "maml_5w1s.pkl"
+    told = json.loads(evaluate(data, run[0], "--checkpoint", file, "--n_way", 3, "--json").stdout)
+    assert told["n_way"] == 3 and told["accuracies"][-1] > 1 / 5

@@ -43,25 +43,34 @@ class FineTune:
     def __init__(self, learner: MetricLearner, steps: int, rate: float = 0.1, entropy: float = 0.0, scale: float = 10.0):
         self.learner, self.steps, self.rate, self.entropy, self.scale = learner, steps, rate, entropy, scale
 
+    @property
+    def embeds_alone(self) -> bool:
+        """Whether the encoder sees each image by itself."""
+        return self.learner.embeds_alone
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Images [T, N, 1, H, W] -> the encoder's embeddings [T, N, D]."""
+        return self.learner.embed(x)
+
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """The support before and after fine-tuning: the queries that it may need come later."""
-        z = self.learner.embed(support_x)
+        z = self.embed(support_x)
         for steps in (0, self.steps) if self.steps else (0,):
             yield Adapted(z, support_y, steps)
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
         """Scores [T, N, way] of query images [T, N, 1, H, W]."""
-        z_query = self.learner.embed(query_x)
+        z_query = self.embed(query_x)
         classifier = self.initial(adapted.z_support, adapted.y_support)
         for _ in range(adapted.steps):
             classifier = fn.leaves(classifier)
             gradient = paddle.grad(self.losses(classifier, adapted, z_query).sum(), classifier)
-            classifier = fn.descend(classifier, gradient, self.rate)
+            classifier = fn.descend(classifier, gradient, [self.rate] * len(classifier))
         return self.scores(classifier, z_query).detach()
 
     def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
         """Embeddings [T, N, D] of images [T, N, 1, H, W]: the encoder's, which is not tuned."""
-        return self.learner.embed(x)
+        return self.embed(x)
 
     def initial(self, z: Tensor, y: Tensor) -> list[Tensor]:
         """w [T, way, D] and b [T, 1, way] before the first step."""

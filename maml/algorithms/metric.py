@@ -30,12 +30,14 @@ class MetricLearner(ABC):
     """An encoder, `network` without a classifier, and what compares its embeddings, whose parameters are the `head`'s, if any.
 
     beta: learning rate of Adam; transductive: batch normalisation measures with the statistics of the images at hand instead of running
-    averages; average: of tensors [T, ...] over the tasks of all processes.
+    averages; views: of images, whose embeddings' mean is each image's embedding in tests; average: of tensors [T, ...] over the tasks of
+    all processes.
     """
 
     def __init__(self, network: Network, beta: float, transductive: bool = False, head: nn.Layer | None = None,
+                 views: Callable[[Tensor], Sequence[Tensor]] = lambda x: [x],
                  average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks):
-        self.network, self.head, self.transductive, self.average = network, head, transductive, average
+        self.network, self.head, self.transductive, self.views, self.average = network, head, transductive, views, average
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.theta)
 
     @property
@@ -88,8 +90,16 @@ class MetricLearner(ABC):
         """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
         return self.embed(x)
 
+    @property
+    def embeds_alone(self) -> bool:
+        """Whether an image's embedding does not depend on the images beside it, so that it may be computed once for many tasks."""
+        return not self.transductive and bool(self.network.running)  # which are there after a first update
+
     def embed(self, x: Tensor) -> Tensor:
-        """Images [T, N, 1, H, W] -> embeddings [T, N, D] as in tests."""
+        """Images [T, N, 1, H, W] -> embeddings [T, N, D] as in tests; what is embedded already stays."""
+        if x.ndim == 3:
+            return x
         statistics = None if self.transductive else self.network.running
         with paddle.no_grad():
-            return fn.in_parts(lambda images: self.network(images, statistics=statistics), 1, x)
+            views = [fn.in_parts(lambda images: self.network(images, statistics=statistics), 1, view) for view in self.views(x)]
+            return paddle.add_n(views) / len(views)

@@ -43,6 +43,8 @@ class Reptile:
     outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...] over the tasks of all processes.
     """
 
+    embeds_alone = False  # each task has weights of its own
+
     def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,
                  batch_test: int, inner_optimizer: str = "adam", outer_optimizer: str = "sgd", inductive: bool = False,
                  loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
@@ -69,7 +71,7 @@ class Reptile:
             if self.inner_optimizer == "adam":  # Kingma & Ba 2015, Algorithm 1, without the first moment
                 square = [BETA2 * s + (1 - BETA2) * g * g for s, g in zip(square, gradient)]
                 gradient = [g / (paddle.sqrt(s / (1 - BETA2 ** k)) + EPSILON) for g, s in zip(gradient, square)]
-            w = fn.leaves(fn.descend(w, gradient, self.inner_lr))
+            w = fn.leaves(fn.descend(w, gradient, [self.inner_lr] * len(w)))
             yield w, losses.detach()
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:

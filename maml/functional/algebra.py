@@ -10,9 +10,9 @@ import paddle
 from paddle import Tensor
 
 
-def descend(params: Sequence[Tensor], gradients: Sequence[Tensor], rate: float) -> list[Tensor]:
-    """theta - rate * gradient"""
-    return [p - rate * g for p, g in zip(params, gradients)]
+def descend(params: Sequence[Tensor], gradients: Sequence[Tensor], rates: Sequence[float | Tensor]) -> list[Tensor]:
+    """theta - rate * gradient, each parameter at its own rate"""
+    return [p - rate * g for p, g, rate in zip(params, gradients, rates)]
 
 
 def for_each_task(params: Sequence[Tensor], tasks: int) -> list[Tensor]:
