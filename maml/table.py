@@ -1,25 +1,31 @@
-"""The table of results in both READMEs: made from JSON files beside the checkpoints, never by hand.
+"""The tables of results in both READMEs: made from JSON files beside the checkpoints, never by hand.
 
-`python -m maml.table` measures every checkpoint, writes what it found beside it, and rewrites the tables.
+`python -m maml.table` measures what is not yet measured of every checkpoint, writes it beside it, and rewrites the tables.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from maml import errors, trained
+from maml import errors, files, omniglot, trained
 from maml.config import ANY_WAY, Config
 from maml.progress import duration
 from maml.runtime import machine
 
-BEGIN, END = "<!-- results: made by make table -->", "<!-- end of results -->"
-READMES = {"README.md": ["method", "task", "published", "ours, transductive", "ours, inductive", "tasks", "split", "seed", "trained for",
-                         "weights"],
-           "README_zh.md": ["方法", "任务", "论文", "本项目，直推", "本项目，归纳", "任务数", "划分", "种子", "训练时长", "权重"]}
+BEGIN, BEGIN_OTHER_SPLITS, END = ("<!-- results: made by make table -->", "<!-- results on other splits: made by make table -->",
+                                  "<!-- end of results -->")
+READMES = {
+    "README.md": (["method", "task", "published", "ours, transductive", "ours, inductive", "tasks", "split", "seed", "trained for",
+                   "weights"],
+                  ["method", "5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot", "within an alphabet", "weights"]),
+    "README_zh.md": (["方法", "任务", "论文", "本项目，直推", "本项目，归纳", "任务数", "划分", "种子", "训练时长", "权重"],
+                     ["方法", "5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot", "同一字母表内", "权重"])}
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "protonet": "Prototypical Networks", "matching": "Matching Networks",
          "siamese pairs": "Siamese, pairs", "siamese triplets": "Siamese, triplets"}
 PUBLISHED = {  # %, of the papers, whose protocols README tells
@@ -31,11 +37,21 @@ PUBLISHED = {  # %, of the papers, whose protocols README tells
     "siamese pairs": {(5, 1): "96.7", (20, 1): "88.0"},  # Matching Networks' baseline
     "siamese triplets": {},
 }
+TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 MODES = ["transductive", "inductive"]
-ANY_WAY_TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
-ONE_SHOT_TASKS = [(5, 1), (20, 1)]
-FINETUNE = ["--finetune", "20"]
+KINDS = {"": [], "fine-tuned": ["--finetune", "20"], "refined": ["--refine", "3", "--distortions_test", "8"],
+         "within an alphabet": ["--within-alphabet"]}  # what the predictions come from beside the checkpoint: flags of evaluate.py
 QUERIES = 15  # a class
+
+
+class Figure(NamedTuple):
+    """What is measured of a checkpoint."""
+
+    n_way: int
+    k_spt: int
+    bn: str
+    kind: str
+    """a key of KINDS"""
 
 
 def method(config: Config) -> str:
@@ -45,29 +61,58 @@ def method(config: Config) -> str:
     return "fomaml" if config.algorithm == "maml" and config.first_order else config.algorithm
 
 
-def tasks_of(config: Config) -> list[tuple[int, int]]:
-    """Way and shot of the tasks that a checkpoint of `config` is measured on."""
+def wanted(config: Config, split: str) -> list[Figure]:
+    """The figures of a checkpoint that was trained by `config` on this split.
+
+    A classifier serves as many classes as it was trained for, or fewer, and its own number of shots, but for Reptile, whose training does
+    not know it. Metric methods have the statistics of batch normalisation that their papers have.
+    """
+    if split == "background":
+        return [Figure(20, 1, config.bn_mode, "within an alphabet")]
     if config.algorithm == "siamese":
-        return ONE_SHOT_TASKS
-    return ANY_WAY_TASKS if config.algorithm in ANY_WAY else [(config.n_way, config.k_spt)]
+        return [Figure(way, 1, config.bn_mode, kind) for kind in ("", "fine-tuned") for way in (5, 20)]
+    if config.algorithm in ANY_WAY:
+        kinds = ["", "refined"] if config.algorithm == "protonet" and split == "random" else [""]
+        return [Figure(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
+    return [Figure(way, shot, bn, "") for way, shot in TASKS for bn in MODES
+            if way <= config.n_way and (shot == config.k_spt or config.algorithm == "reptile")]
 
 
-def measure(path: Path, data: str, tasks: int, modes: list[str]) -> dict[str, Any]:
-    """All results of a checkpoint on test characters, in these modes of batch normalisation, and where its weights come from."""
-    model = trained.read(path)
-    results = []
-    for way, shot in tasks_of(model.config):
-        for further in [[], FINETUNE] if model.config.algorithm == "siamese" else [[]]:
-            for bn in modes:
-                command = [sys.executable, "evaluate.py", "--checkpoint", str(path), "--data", data, "--n_way", str(way),
-                           "--k_spt", str(shot), "--k_query", str(QUERIES), "--bn", bn, "--tasks", str(tasks), "--last_step", "--json"]
-                done = subprocess.run([*command, *further], capture_output=True, text=True)
-                if done.returncode:
-                    raise errors.UserError(f"{path}: evaluate.py failed: {done.stderr.strip()}")
-                results.append(json.loads(done.stdout))
-                print(f"{path.name}: {way}-way {shot}-shot {bn} {' '.join([*further, percent(results[-1])])}", flush=True)
-    return {"method": method(model.config), "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
-            "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine(), "results": results}
+def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> None:
+    """Measure a checkpoint on test characters, but for what was measured of the same weights on as many tasks, and write it beside it."""
+    model, report_path = trained.read(path), path.with_suffix(".json")
+    split = model.state["data"]["split"]
+    data = next((folder for folder in folders if omniglot.read_index(folder).split == split), None)
+    if data is None:
+        raise errors.UserError(f"{path}: was trained on the {split} split, which is not in {', '.join(folders)}; name its arrays by --data")
+    report = {"method": method(model.config), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+              "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
+              "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine()}
+    results = {}
+    if report_path.exists() and (known := json.loads(report_path.read_text(encoding="utf-8")))["sha256"] == report["sha256"]:
+        results = {figure_of(result): result for result in known["results"]}
+    for figure in wanted(model.config, split):
+        if figure.bn in modes and (figure not in results or results[figure]["tasks"] < tasks):
+            results[figure] = evaluated(path, data, figure, tasks)
+            print(f"{path.name}: {figure.n_way}-way {figure.k_spt}-shot {figure.bn} {figure.kind} {percent(results[figure])}", flush=True)
+            text = json.dumps({**report, "results": list(results.values())}, indent=1, ensure_ascii=False) + "\n"
+            files.write({report_path: lambda file, text=text: file.write(text.encode())})
+
+
+def evaluated(path: Path, data: str, figure: Figure, tasks: int) -> dict[str, Any]:
+    """What evaluate.py says of a checkpoint."""
+    command = [sys.executable, "evaluate.py", "--checkpoint", str(path), "--data", data, "--n_way", str(figure.n_way),
+               "--k_spt", str(figure.k_spt), "--k_query", str(QUERIES), "--bn", figure.bn, "--tasks", str(tasks), "--last_step", "--json",
+               *KINDS[figure.kind]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise errors.UserError(f"{path}: evaluate.py failed: {done.stderr.strip()}")
+    return {"kind": figure.kind, **json.loads(done.stdout)}
+
+
+def figure_of(result: dict[str, Any]) -> Figure:
+    """What this result is of."""
+    return Figure(*(result[key] for key in Figure._fields))
 
 
 def percent(result: dict[str, Any]) -> str:
@@ -75,51 +120,77 @@ def percent(result: dict[str, Any]) -> str:
     return f"{100 * result['accuracy']:.2f} ± {100 * result['interval']:.2f}"
 
 
-def rows(folder: Path) -> list[list[str]]:
-    """The table's cells from the JSON files in `folder`."""
-    found = []
+def reports(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[Figure, dict[str, Any]]]]:
+    """Name, contents and results of each JSON file in `folder`; what was measured on anything but Omniglot is left out."""
     for path in sorted(folder.glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        by_task: dict[tuple[int, int, bool], dict[str, Any]] = {}
-        for result in report["results"]:
-            if result["data"] == "omniglot":  # what was measured on anything else never stands in this table
-                by_task.setdefault((result["n_way"], result["k_spt"], "finetune" in result), {})[result["bn"]] = result
-        for (way, shot, tuned), modes in by_task.items():
-            one = next(iter(modes.values()))
-            found.append((list(NAMES).index(report["method"]), tuned, way, shot,
-                          [NAMES[report["method"]] + ", fine-tuned" * tuned, f"{way}-way {shot}-shot",
-                           "" if tuned else PUBLISHED[report["method"]].get((way, shot), ""),
+        yield path.stem, report, {figure_of(result): result for result in report["results"] if result["data"] == "omniglot"}
+
+
+def rows(folder: Path) -> list[list[str]]:
+    """The cells of the table on the random split."""
+    found = []
+    for name, report, results in reports(folder):
+        by_row: dict[tuple[int, int, str], dict[str, Any]] = {}
+        for (way, shot, bn, kind), result in results.items():
+            if result["split"] == "random":  # what queries refined is transductive as well
+                by_row.setdefault((way, shot, kind), {})["transductive" if "refine" in result else bn] = result
+        for (way, shot, kind), modes in by_row.items():
+            shown = [modes[bn] for bn in MODES if bn in modes]
+            found.append((list(NAMES).index(report["method"]), list(KINDS).index(kind), TASKS.index((way, shot)), name,
+                          [", ".join([NAMES[report["method"]], *[kind] * bool(kind)]), f"{way}-way {shot}-shot",
+                           "" if kind else PUBLISHED[report["method"]].get((way, shot), ""),
                            *(percent(modes[bn]) if bn in modes else "" for bn in MODES),
-                           f"{one['tasks']:,}", one["split"], str(report["seed"]), duration(report["trained_seconds"]),
-                           f"[{path.stem}](checkpoints/{path.stem}.pkl)"]))
+                           " / ".join(dict.fromkeys(f"{result['tasks']:,}" for result in shown)), "random", str(report["seed"]),
+                           duration(report["trained_seconds"]), weights(name)]))
     return [cells for *_, cells in sorted(found)]
 
 
-def rewrite(readme: Path, header: list[str], folder: Path) -> str:
-    """The text of `readme` with its table made anew."""
+def rows_of_other_splits(folder: Path) -> list[list[str]]:
+    """The cells of the table on the vinyals lists, with tasks within one alphabet of the background split in one column."""
+    found: dict[str, dict[Any, str]] = {}
+    origin: dict[str, list[str]] = {}
+    for name, report, results in reports(folder):
+        cells = {figure.kind or (figure.n_way, figure.k_spt): percent(result) for figure, result in results.items()
+                 if result["split"] != "random"}
+        if cells:
+            found.setdefault(report["method"], {}).update(cells)
+            origin.setdefault(report["method"], []).append(weights(name))
+    return [[name, *(found[key].get(column, "") for column in [*TASKS, "within an alphabet"]), ", ".join(origin[key])]
+            for key, name in NAMES.items() if key in found]
+
+
+def weights(name: str) -> str:
+    """A link to a checkpoint."""
+    return f"[{name}](checkpoints/{name}.pkl)"
+
+
+def rewrite(readme: Path, folder: Path) -> str:
+    """The text of `readme` with its tables made anew."""
     text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    lines = [header, ["---"] * len(header), *rows(folder)]
-    return before + BEGIN + "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n" + END + after
+    for begin, header, cells in zip((BEGIN, BEGIN_OTHER_SPLITS), READMES[readme.name], (rows(folder), rows_of_other_splits(folder))):
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(END)
+        lines = [header, ["---"] * len(header), *cells]
+        text = before + begin + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n" + END + after
+    return text
 
 
 def main() -> None:
-    parser = errors.Parser(__doc__, "example:\n  python -m maml.table --tasks 10000", prog="python -m maml.table")
+    parser = errors.Parser(__doc__, "example:\n  python -m maml.table --tasks 10000 --data . data/vinyals", prog="python -m maml.table")
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), metavar="DIR", help="(default: %(default)s)")
-    parser.add_argument("--data", default=".", metavar="DIR", help="folder with make_data.py's arrays (default: the current one)")
+    parser.add_argument("--data", nargs="+", default=["."], metavar="DIR",
+                        help="folders with make_data.py's arrays, one for each split (default: the current one)")
     parser.add_argument("--tasks", type=int, default=10000, metavar="INT", help="test tasks for each figure (default: %(default)s)")
     parser.add_argument("--bn", nargs="+", choices=MODES, default=MODES, help="modes of batch normalisation (default: both)")
     parser.add_argument("--only-write", action="store_true", help="measure nothing, write the tables from the stored results")
     parser.add_argument("names", nargs="*", help="checkpoints to measure (default: all)")
     arguments = parser.parse_args()
     if not arguments.only_write:
-        paths = [arguments.checkpoints / f"{name}.pkl" for name in arguments.names] or sorted(arguments.checkpoints.glob("*.pkl"))
-        for path in paths:
-            report = measure(path, arguments.data, arguments.tasks, arguments.bn)
-            path.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name, header in READMES.items():
-        Path(name).write_text(rewrite(Path(name), header, arguments.checkpoints), encoding="utf-8")
+        for path in [arguments.checkpoints / f"{name}.pkl" for name in arguments.names] or sorted(arguments.checkpoints.glob("*.pkl")):
+            measure(path, arguments.data, arguments.tasks, arguments.bn)
+    for name in READMES:
+        Path(name).write_text(rewrite(Path(name), arguments.checkpoints), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""The tables of results: what is measured, that nothing is measured twice, and what stands in which cell."""
+
+import json
+
+import pytest
+from conftest import script
+
+from maml import table
+from maml.config import Config
+from maml.errors import UserError
+from maml.table import Figure
+
+
+def figures(split="random", **settings):
+    return {(f.n_way, f.k_spt, f.kind): f.bn for f in table.wanted(Config(**settings), split)}
+
+
+def test_what_is_measured_of_each_method():
+    assert set(figures()) == {(5, 1, "")} and len(table.wanted(Config(), "random")) == 2
+    assert set(figures(n_way=20, k_spt=5)) == {(5, 5, ""), (20, 5, "")}
+    assert set(figures(algorithm="reptile", n_way=20)) == {(way, shot, "") for way in (5, 20) for shot in (1, 5)}
+    assert figures(algorithm="matching") == {(way, shot, ""): "inductive" for way in (5, 20) for shot in (1, 5)}
+    assert set(figures(algorithm="protonet")) == {(way, shot, kind) for way in (5, 20) for shot in (1, 5) for kind in ("", "refined")}
+    assert set(figures(algorithm="siamese", train_shot=1, train_query=1)) == {(way, 1, k) for way in (5, 20) for k in ("", "fine-tuned")}
+    assert figures("background", algorithm="protonet") == {(20, 1, "within an alphabet"): "inductive"}
+    assert {kind for *_, kind in figures("vinyals", algorithm="protonet")} == {""}
+
+
+def write(folder, name, method, *results, seconds=3661):
+    common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
+    results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
+    (folder / f"{name}.json").write_text(json.dumps({"method": method, "trained_seconds": seconds, "seed": 3, "results": results}))
+
+
+def test_rows(tmp_path):
+    write(tmp_path, "b", "protonet", (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
+          (Figure(20, 1, "inductive", ""), 0.95, {}), (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}))
+    write(tmp_path, "a", "fomaml", (Figure(5, 1, "transductive", ""), 0.981, {}), (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}))
+    b = "[b](checkpoints/b.pkl)"
+    assert table.rows(tmp_path) == [
+        ["FOMAML", "5-way 1-shot", "98.3 ± 0.5", "98.10 ± 0.10", "97.00 ± 0.10", "10,000 / 1,000", "random", "3", "1:01:01",
+         "[a](checkpoints/a.pkl)"],
+        ["Prototypical Networks", "20-way 1-shot", "96.0", "", "95.00 ± 0.10", "10,000", "random", "3", "1:01:01", b],
+        ["Prototypical Networks, refined", "20-way 1-shot", "", "98.00 ± 0.10", "", "10,000", "random", "3", "1:01:01", b]]
+
+
+def test_rows_of_other_splits(tmp_path):
+    write(tmp_path, "v", "matching", (Figure(5, 1, "inductive", ""), 0.98, {"split": "vinyals"}),
+          (Figure(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}))
+    write(tmp_path, "w", "matching", (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}))
+    write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
+    assert table.rows_of_other_splits(tmp_path) == [
+        ["Matching Networks", "98.00 ± 0.10", "", "", "98.50 ± 0.10", "80.00 ± 0.10", "[v](checkpoints/v.pkl), [w](checkpoints/w.pkl)"]]
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("table")
+    script("train.py", "--algorithm", "siamese", "--data", data, "--logdir", out / "log", "--checkpoints", out, "--name", "s",
+           "--epochs", 1, "--val_tasks", 2, "--task_num", 1, "--train_shot", 1, "--train_query", 1, "--k_query", 2, "--workers", 1)
+    return out / "s.pkl"
+
+
+def test_figures_are_measured_once_for_the_same_weights(data, trained, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(table, "wanted", lambda config, split: [Figure(5, 1, "inductive", kind) for kind in ("", "fine-tuned")])
+    evaluated = table.evaluated
+    monkeypatch.setattr(table, "evaluated", lambda *arguments: asked.append(arguments[2:]) or evaluated(*arguments))
+    for tasks in (4, 4, 6, 5):
+        table.measure(trained, [str(data)], tasks, table.MODES)
+    assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
+    report = json.loads(trained.with_suffix(".json").read_text())
+    assert [(r["kind"], r["tasks"], "finetune" in r) for r in report["results"]] == [("", 6, False), ("fine-tuned", 6, True)]
+    trained.with_suffix(".json").write_text(json.dumps({**report, "sha256": "another file's"}))
+    table.measure(trained, [str(data)], 2, ["inductive"])
+    assert [tasks for _, tasks in asked[4:]] == [2, 2]
+    table.measure(trained, [str(data)], 9, ["transductive"])
+    assert len(asked) == 6
+
+
+def test_weights_are_measured_on_their_own_split_only(raw, data, trained, tmp_path):
+    script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "background")
+    with pytest.raises(UserError, match="trained on the random split"):
+        table.measure(trained, [str(tmp_path)], 2, table.MODES)
