@@ -90,13 +90,14 @@ def work(arguments: argparse.Namespace) -> int:
     gpu = runtime.use_device(arguments.use_gpu)
     processes = parallel.Processes(gpu)
 
-    from maml import pictures, trained
+    from maml import omniglot, pictures, trained
 
     classes = pictures.classes(arguments.support) if arguments.support else []
     if arguments.checkpoint:
         model = trained.read(arguments.checkpoint)
     else:
-        model = trained.find(arguments.checkpoints, len(classes) or arguments.n_way or 5, arguments.k_spt or 1, arguments.algorithm)
+        data = None if arguments.support or arguments.runs else omniglot.read_index(arguments.data)
+        model = trained.find(arguments.checkpoints, len(classes) or arguments.n_way or 5, arguments.k_spt or 1, arguments.algorithm, data)
     if arguments.support:
         return own_pictures(arguments, model, classes)
     if arguments.runs:
@@ -141,7 +142,8 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
     report = {**common(arguments, model), "n_way": way, "k_spt": shot, "k_query": query, "data": index.source, "split": index.split,
               "part": arguments.part, "tasks": arguments.tasks, "seed": arguments.seed,
               "accuracies": [round(float(a), 6) for a in result.vector],
-              "accuracy": round(result.mean, 6), "interval": round(result.interval, 6)}
+              "losses": [round(float(loss), 6) for loss in result.losses.mean(axis=0)],
+              "accuracy": round(result.mean, 6), "interval": round(result.interval, 6) if arguments.tasks > 1 else None}
     if arguments.within_alphabet is not None:
         report["within_alphabet"] = arguments.within_alphabet or "any"
     if arguments.figures:

@@ -22,11 +22,14 @@ def main() -> None:
                         help="random: 60/20/20%% of the characters; background: test on the 20 evaluation alphabets; vinyals: by lists "
                              "(default: %(default)s)")
     parser.add_argument("--lists", metavar="DIR", help="train.txt, val.txt and test.txt for --split vinyals")
-    parser.add_argument("--image-size", type=int, default=28, metavar="PIXELS", help="side of the scaled images (default: %(default)s)")
+    parser.add_argument("--image-size", "--image_size", type=int, default=28, metavar="PIXELS",
+                        help="side of the scaled images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
     arguments = parser.parse_args()
     if not 8 <= arguments.image_size <= omniglot.RAW_SIZE:
         raise errors.UserError(f"--image-size must be between 8 and {omniglot.RAW_SIZE}, not {arguments.image_size}")
+    if arguments.seed < 0:
+        raise errors.UserError(f"--seed must be at least 0, not {arguments.seed}")
 
     arrays, index = omniglot.convert(arguments.raw, arguments.image_size, arguments.split, arguments.seed, arguments.lists,
                                      progress=lambda items, total: watched(items, total, "characters", "reading"))

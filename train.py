@@ -52,11 +52,12 @@ def work(config: configuration.Config, resume: bool) -> int:
     run = training.Run(config, made, arrays, index, processes)
     if resume:
         run.resume()
-    log = logs.Log(config, run.epoch) if processes.first else logs.Silent()
+    log = logs.Log(config, run.epoch, index.source) if processes.first else logs.Silent()
     finished = run.train(log)
     log.close(run.best["accuracy"])
     if processes.first and finished:
-        print(f"best validation accuracy: {100 * run.best['accuracy']:.2f}% in epoch {run.best['epoch']}, "
+        what = "" if index.source == "omniglot" else f" on {index.source} characters, NOT Omniglot's"
+        print(f"best validation accuracy{what}: {100 * run.best['accuracy']:.2f}% in epoch {run.best['epoch']}, "
               f"after {progress.duration(run.seconds)} in all; weights: {run.best_path}")
     elif processes.first:
         print(f"stopped after epoch {run.epoch} and saved; the same command with --resume goes on")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,12 @@ class Config:
             raise UserError("siamese is trained on pairs and triplets: train_shot and train_query must be 1")
         if self.learned_rates and (self.algorithm != "maml" or self.first_order):
             raise UserError("learned_rates is for maml with its second derivatives: drop it, or first_order")
+        if self.algorithm not in ANY_WAY and self.network == "koch":
+            raise UserError(f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or perceptron")
+        if self.refine and self.algorithm != "protonet":
+            raise UserError(f"refine is for protonet, not for {self.algorithm}")
+        if self.distortions_test and self.algorithm not in ANY_WAY:
+            raise UserError(f"distortions_test is for {', '.join(sorted(ANY_WAY))}, not for {self.algorithm}")
         if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):
             raise UserError(f"network {self.network} is for maml and reptile; {self.algorithm} takes strided or pooled")
         for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):
@@ -129,11 +136,14 @@ class Config:
         return way, shot, query
 
 
+_NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]*)?[eE][-+]?[0-9]+")
+
+
 def _checked(f: dataclasses.Field, value: Any) -> Any:
     """`value` as the field's type, or a `UserError` that names the setting."""
     kind = type(f.default)
-    if kind is float and type(value) is int:
-        value = float(value)
+    if kind is float and (type(value) is int or isinstance(value, str) and _NUMBER.fullmatch(value)):
+        value = float(value)  # YAML reads 1e-3 as text
     if type(value) is not kind:
         raise UserError(f"{f.name} must be of type {kind.__name__}, not {value!r}")
     if kind is float and not math.isfinite(value):
@@ -148,19 +158,28 @@ def _checked(f: dataclasses.Field, value: Any) -> Any:
 
 
 def make(values: dict[str, Any], source: str) -> Config:
-    """A `Config` from `values`; a `UserError` names `source` and the key where one is unknown or ill-typed."""
-    known = {f.name for f in dataclasses.fields(Config)}
-    for key in values:
-        if key not in known:
-            raise UserError(f"{source}: unknown setting {key!r}; train.py --help lists them all")
+    """A `Config` from `values`; a `UserError` names `source` and what is wrong, by itself or beside the others."""
+    check(values, source)
     try:
         return Config(**values)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
 
 
+def check(values: dict[str, Any], source: str) -> None:
+    """Raise a `UserError` that names `source` and the key where one is unknown or ill-typed."""
+    known = {f.name: f for f in dataclasses.fields(Config)}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(f"{source}: unknown setting {key!r}; train.py --help lists them all")
+        try:
+            _checked(known[key], value)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings that a YAML file states, checked by name and type."""
+    """The settings that a YAML file states, each checked by itself, for flags may change those beside it."""
     import yaml
 
     try:
@@ -172,7 +191,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path}: must be lines of 'setting: value'")
-    make(values, str(path))
+    check(values, str(path))
     return values
 
 
@@ -197,5 +216,5 @@ def from_flags(arguments: argparse.Namespace) -> Config:
     stated = read_yaml(arguments.config) if arguments.config else {}
     if arguments.config:
         stated.setdefault("name", Path(arguments.config).stem)
-    config = make({**stated, **flags}, "command line")
+    config = make({**stated, **flags}, "command line" if flags or not arguments.config else arguments.config)
     return config if config.name else dataclasses.replace(config, name=f"{config.algorithm}_{config.n_way}w{config.k_spt}s")

@@ -24,9 +24,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call a script's `main` and exit: with its status, or with 2 after printing a `UserError` as one line."""
+    """Call a script's `main` and exit: with its status, with 2 after printing a `UserError` as one line, or with 130 after Ctrl-C."""
     try:
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -28,10 +28,11 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
         for path, part in beside.items():
             os.replace(part, path)
     except OSError as error:
+        raise UserError(f"{path}: cannot be written ({reason(error)}); what stood there before is untouched") from None
+    finally:  # after an error, or Ctrl-C
         for part in beside.values():
             with contextlib.suppress(OSError):  # a disk that may only be read
                 part.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({reason(error)}); what stood there before is untouched") from None
 
 
 def reason(error: OSError) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # so that who only wants a vector in words need not wait for 
     from maml.evaluation import Result
 
 SCALARS_EVERY = 10  # epochs
+NOT_OMNIGLOT = "These are NOT Omniglot's characters, but {} ones."
 
 
 def vector(accuracies: np.ndarray) -> str:
@@ -40,9 +41,9 @@ class Silent:
 
 
 class Log:
-    """Console and VisualDL of one run, from epoch `start`."""
+    """Console and VisualDL of one run, from epoch `start`, on data from `source`, as an index names it."""
 
-    def __init__(self, config: Config, start: int):
+    def __init__(self, config: Config, start: int, source: str):
         from visualdl import LogWriter
 
         self.config = config
@@ -51,7 +52,11 @@ class Log:
             self.writer = LogWriter(logdir=str(folder), display_name=config.name)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({files.reason(error)}); name another folder by --logdir") from None
+        settings = {key: value if type(value) in (int, float) else str(value) for key, value in dataclasses.asdict(config).items()}
+        self.writer.add_hparams(hparams_dict={**settings, "source": source}, metrics_list=["best validation accuracy"])
         self.progress = Progress(config.epochs, "epochs", start, say=self.say)
+        if source != "omniglot":
+            self.say(NOT_OMNIGLOT.format(source))
 
     def step(self, epoch: int, metrics: dict[str, float]) -> None:
         """After every epoch."""
@@ -85,9 +90,7 @@ class Log:
         sys.stdout.flush()
 
     def close(self, best: float) -> None:
-        """After the last epoch: hyperparameters beside what they led to."""
-        settings = {key: value if type(value) in (int, float) else str(value) for key, value in dataclasses.asdict(self.config).items()}
-        self.writer.add_hparams(hparams_dict=settings, metrics_list=["best validation accuracy"])
+        """After the last epoch: what the hyperparameters led to."""
         self.writer.add_scalar("best validation accuracy", best, self.config.epochs)
         self.writer.close()
         self.progress.close()

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from PIL import Image
@@ -70,9 +70,9 @@ class Index:
 def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     """All PNGs below `raw`, a folder or zip, with their paths; zips that lie in it are read in place, unpacked or not."""
     if raw.is_dir():
-        for folder, folders, names in os.walk(raw):
-            folders[:] = sorted(name for name in folders if "_small" not in name)
-            for name in sorted(names):
+        for folder, folders, names in os.walk(raw, onerror=_unreadable):
+            folders[:] = sorted(name for name in folders if "_small" not in name and name != "__MACOSX")
+            for name in sorted(name for name in names if not name.startswith("._")):
                 path = Path(folder, name)
                 if name.endswith(".png"):
                     yield PurePosixPath(path.relative_to(raw).as_posix()), lambda path=path: _read_drawing(path)
@@ -81,6 +81,10 @@ def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
                         yield PurePosixPath(path.relative_to(raw).parent.as_posix()) / inner, read
     else:
         yield from _zipped(raw, raw.name)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); let yourself read all of the raw data") from None
 
 
 def _read_drawing(path: Path) -> bytes:
@@ -209,6 +213,9 @@ def split_characters(characters: list[Character], split: str, seed: int, lists: 
             character, _, rotation = row.rpartition("/")
             if character not in known or rotation not in ("rot000", "rot090", "rot180", "rot270"):
                 raise UserError(f"{path}: {row} is no character of the raw data, or its rotation is none of rot000, rot090, rot180, rot270")
+        if len(set(rows[part])) < len(rows[part]):
+            twice = next(row for i, row in enumerate(rows[part]) if row in rows[part][:i])
+            raise UserError(f"{path}: {twice} stands there twice, which would be two classes; remove one")
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         common = {character_of(row) for row in rows[one]} & {character_of(row) for row in rows[other]}
         if common:
@@ -256,9 +263,15 @@ def source_of(raw: str | Path, characters: list[Character]) -> str:
 
 def save(arrays: dict[str, np.ndarray], index: Index, out: str | Path) -> None:
     """Write `omniglot_{train,val,test}.npy` and the index to `out`; all of them, or, after an error, none."""
-    contents = {Path(out, f"omniglot_{part}.npy"): lambda file, part=part: np.save(file, arrays[part]) for part in PARTS}
+    contents = {Path(out, f"omniglot_{part}.npy"): lambda file, part=part: _write_array(file, arrays[part]) for part in PARTS}
     text = json.dumps(asdict(index), indent=1, ensure_ascii=False) + "\n"
     files.write({**contents, Path(out, INDEX): lambda file: file.write(text.encode())})
+
+
+def _write_array(file: BinaryIO, array: np.ndarray) -> None:
+    """As np.save, whose error on a full disk does not say so."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def read(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:

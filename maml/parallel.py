@@ -32,7 +32,7 @@ def is_worker() -> bool:
 
 def cores() -> int:
     """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has no affinity
 
 
 def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:

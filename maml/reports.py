@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from maml.logs import vector
+from maml.config import ANY_WAY
+from maml.logs import NOT_OMNIGLOT, vector
 
 
 def of_random_tasks(report: dict[str, Any]) -> str:
@@ -12,14 +13,16 @@ def of_random_tasks(report: dict[str, Any]) -> str:
     where = f" of one alphabet ({report['within_alphabet']})" if "within_alphabet" in report else ""
     steps = ("the last update step" if len(report["accuracies"]) == 1 else
              f"0 and {report['finetune']['steps']} steps of fine-tuning" if "finetune" in report else "0, 1, ... update steps")
+    accuracy = [] if report["algorithm"] in ANY_WAY and "finetune" not in report else [  # which have no update steps
+        f"accuracy after {steps}: {vector(report['accuracies'])}"]
+    interval = "" if report["interval"] is None else f" +- {100 * report['interval']:.2f}% (95% interval over tasks)"
     return "\n".join([
-        *([] if report["data"] == "omniglot" else [f"These are NOT Omniglot's characters, but {report['data']} ones."]),
+        *([] if report["data"] == "omniglot" else [NOT_OMNIGLOT.format(report["data"])]),
         f"{report['checkpoint']}: {report['algorithm']}, {report['n_way']}-way {report['k_spt']}-shot, "
         f"{report['k_query']} queries a class, {report['tasks']} tasks with seed {report['seed']}",
         f"{report['data']}, {report['part']} characters{where} of the {report['split']} split, {report['bn']} batch normalisation",
-        *_finetuning(report), *_tricks(report),
-        f"accuracy after {steps}: {vector(report['accuracies'])}",
-        f"accuracy: {100 * report['accuracy']:.2f} +- {100 * report['interval']:.2f}% (95% interval over tasks)"])
+        *_finetuning(report), *_tricks(report), *accuracy,
+        f"accuracy: {100 * report['accuracy']:.2f}{interval or '%, of one task, so without an interval'}"])
 
 
 def of_challenge(report: dict[str, Any]) -> str:

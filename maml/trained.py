@@ -45,18 +45,21 @@ def _is_measurement(h: Any) -> bool:
             and isinstance(h.get("accuracies"), list) and len(h["accuracies"]) > 0 and all(isinstance(a, float) for a in h["accuracies"]))
 
 
-def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None) -> Trained:
-    """The checkpoint in `folder` that was trained for this task (and by this algorithm), the one with the best validation accuracy.
+def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None, data: Index | None = None) -> Trained:
+    """The checkpoint in `folder` for this task (and of this algorithm, and for this split of these data).
 
-    Where none was, one that serves as many classes will do.
+    One that was trained for it, else for as many classes, else one that serves them; of several, the best on validation characters.
     """
-    candidates = [t for t in map(read, sorted(Path(folder).glob("*.pkl"))) if algorithm in (None, t.config.algorithm)]
-    matching = ([t for t in candidates if (t.config.n_way, t.config.k_spt) == (n_way, k_spt)]
-                or [t for t in candidates if serves(t.config, n_way)])
-    if not matching:
+    def place(t: Trained) -> tuple[bool, bool, float]:
+        return (t.config.n_way, t.config.k_spt) == (n_way, k_spt), t.config.n_way == n_way, t.state["best"]["accuracy"]
+
+    candidates = [t for t in map(read, sorted(Path(folder).glob("*.pkl"))) if algorithm in (None, t.config.algorithm)
+                  and (data is None or (t.state["data"]["source"], t.state["data"]["split"]) == (data.source, data.split))
+                  and serves(t.config, n_way) and (t.config.algorithm in ANY_WAY or t.config.k_spt == k_spt)]
+    if not candidates:
         raise UserError(f"{folder}: no checkpoint for n_way {n_way} and k_spt {k_spt}" + (f" of {algorithm}" if algorithm else "") +
-                        "; train one, or name any by --checkpoint")
-    return max(matching, key=lambda t: t.state["best"]["accuracy"])
+                        (f" and the {data.split} split" if data else "") + "; train one, or name any by --checkpoint")
+    return max(candidates, key=place)
 
 
 def serves(config: Config, n_way: int) -> bool:
@@ -142,7 +145,7 @@ def check_data(trained: Trained, index: Index, part: str) -> str | None:
         if theirs[key] != getattr(index, key):
             raise UserError(f"{trained.path}: was trained on data with {key} {theirs[key]!r}, these have {getattr(index, key)!r}; "
                             "name the right arrays by --data")
-    used = theirs["rows"]["train"] + (theirs["rows"]["val"] if part == "test" else [])
+    used = theirs["rows"]["train"] + (theirs["rows"]["val"] if part == "test" or trained.config.train_on_val else [])
     seen = {character_of(row) for row in used} & {character_of(row) for row in index.rows[part]}
     if seen:
         raise UserError(f"{trained.path}: was trained or chosen on {len(seen)} of these {part} characters, such as {min(seen)}; "

@@ -64,6 +64,8 @@ class Run:
         self.best_path, self.resume_path = runs.best_path(config), runs.resume_path(config)
         self.processes = processes or Processes()
         images = np.concatenate([arrays["train"], arrays["val"]]) if config.train_on_val else arrays["train"]
+        if config.rotations and any("/rot" in row for row in index.rows["train"]):
+            raise UserError(f"{config.data}: its rows are rotations already, which --no-rotations leaves as they are")
         self.sampler = training_sampler(config, images)
         self.validation_images = arrays["val"]
         validation_sampler(config, arrays["val"])  # so that too few characters are known now, not in a thousand epochs
@@ -113,7 +115,8 @@ class Run:
             metrics = self.learner.meta_step(tasks)
             metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})
             if not all(map(math.isfinite, metrics.values())):
-                raise UserError(f"the loss is {metrics['loss']} after epoch {self.epoch}; lower glob_base_lr or glob_meta_lr, or set clip; "
+                name, value = next((name, value) for name, value in metrics.items() if not math.isfinite(value))
+                raise UserError(f"the {name} is {value} after epoch {self.epoch}; lower glob_base_lr or glob_meta_lr, or set clip; "
                                 f"the last good state is in {self.resume_path if self.resume_path.exists() else 'no file yet'}")
             self.epoch += 1
             self.seconds = before + time.perf_counter() - start

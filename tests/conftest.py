@@ -114,7 +114,7 @@ def data(raw, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def real() -> Path:
     """Real raw Omniglot: OMNIGLOT's folder, data/omniglot, or a folder `omniglot` in `shared` beside the checkout; skips elsewhere."""
-    places = [Path(os.environ["OMNIGLOT"])] if "OMNIGLOT" in os.environ else []
+    places = [Path(os.environ["OMNIGLOT"])] if os.environ.get("OMNIGLOT") else []
     for place in [*places, ROOT / "data" / "omniglot", ROOT.parent / "shared" / "omniglot"]:
         if place.exists():
             return place

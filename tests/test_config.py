@@ -48,6 +48,33 @@ def test_errors_name_file_and_key(tmp_path, text, message):
         parse("--config", str(path))
 
 
+def test_a_number_with_an_exponent_is_one_though_yaml_reads_text(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("glob_meta_lr: 1e-3\nclip: 2.5e1\n")
+    assert (parse("--config", str(path)).glob_meta_lr, parse("--config", str(path)).clip) == (0.001, 25.0)
+
+
+def test_a_flag_can_mend_what_the_file_states(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("k_spt: 10\n")
+    assert parse("--config", str(path), "--k_query", "5").k_spt == 10
+    with pytest.raises(UserError, match=r"mine.yaml: k_spt \+ k_query is 25"):
+        parse("--config", str(path))
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"algorithm": "reptile", "network": "koch"}, "koch is for siamese"),
+    ({"refine": 1}, "refine is for protonet"),
+    ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
+    ({"distortions_test": 1}, "distortions_test is for"),
+    ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
+    ({"first_order": True, "learned_rates": True}, "learned_rates is for maml"),
+])
+def test_settings_that_mean_nothing_together_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        config.Config(**settings)
+
+
 def test_every_setting_is_documented_and_has_a_flag():
     text = script("train.py", "--help").stdout
     for f in dataclasses.fields(config.Config):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import script
 
-from maml import checkpoint
+from maml import checkpoint, omniglot
+from maml.errors import UserError
 
 RUN = ["--task_num", 1, "--k_query", 1, "--glob_update_step", 1, "--glob_update_step_test", 1, "--val_tasks", 2, "--workers", 1,
        "--save_every", 2, "--val_every", 2, "--print_every", 2, "--name", "run"]
@@ -70,6 +71,14 @@ def test_make_data_writes_all_or_nothing(raw, disk, spoil, message):
     done = script("make_data.py", "--raw", raw, "--out", disk / "out", "--seed", 1, status=2)
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert {path: path.read_bytes() for path in (disk / "out").iterdir()} == before
+
+
+def test_a_disk_that_fills_up_within_an_array(data, disk):
+    arrays, index = omniglot.read(data)
+    arrays["train"] = np.concatenate([arrays["train"]] * 30)  # 11 MB
+    with pytest.raises(UserError, match="no space left on the disk"):
+        omniglot.save(arrays, index, disk)
+    assert not list(disk.rglob("*omniglot*"))
 
 
 def test_a_write_that_fails_half_way_leaves_the_former_file(disk):

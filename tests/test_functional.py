@@ -142,7 +142,7 @@ def test_accuracy_of_constant_scores_is_zero():
 
 def test_list_algebra():
     theta, gradient = [paddle.to_tensor([1.0, 2.0]), paddle.to_tensor([[3.0]])], [paddle.to_tensor([10.0, 0.0]), paddle.to_tensor([[-1.0]])]
-    assert [p.numpy().tolist() for p in fn.descend(theta, gradient, 0.1)] == [[0.0, 2.0], [[pytest.approx(3.1)]]]
+    assert [p.numpy().tolist() for p in fn.descend(theta, gradient, [0.1, 0.2])] == [[0.0, 2.0], [[pytest.approx(3.2)]]]
     assert fn.norm([paddle.to_tensor([3.0]), paddle.to_tensor([[4.0]])]) == pytest.approx(5)
     copies = fn.for_each_task(theta, 3)
     assert copies[0].shape == [3, 2] and not copies[0].stop_gradient

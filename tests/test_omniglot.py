@@ -228,7 +228,7 @@ def test_no_space_leaves_what_was_there(raw, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device", file.name)
         file.write(b"half")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(omniglot, "_write_array", full)
     with pytest.raises(UserError, match="no space left"):
         omniglot.save(arrays, index, tmp_path)
     assert listing(tmp_path) == before
@@ -271,3 +271,26 @@ def test_real_omniglot(real, tmp_path):
     if lists.exists():
         rows = omniglot.split_characters(characters, "vinyals", 0, lists)
         assert [len(rows[part]) for part in omniglot.PARTS] == [4112, 688, 1692]
+
+
+def test_files_of_other_systems_are_no_drawings(raw, tmp_path):
+    shutil.copytree(raw, tmp_path / "raw")
+    character = next((tmp_path / "raw").rglob("character01"))
+    (character / "._0001_01.png").write_bytes(b"of a Macintosh")
+    shutil.copytree(character, tmp_path / "raw" / "__MACOSX" / "Invented" / "character01")
+    assert [c.name for c in omniglot.find_characters(tmp_path / "raw")] == [c.name for c in omniglot.find_characters(raw)]
+
+
+def test_folders_that_may_not_be_read_are_named(raw, monkeypatch):
+    def walk(top, onerror):
+        onerror(PermissionError(13, "Permission denied", f"{top}/Hidden"))
+        yield from ()
+
+    monkeypatch.setattr(omniglot.os, "walk", walk)
+    with pytest.raises(UserError, match="Hidden: cannot be read"):
+        omniglot.find_characters(raw)
+
+
+def test_a_seed_below_0_is_refused(raw, tmp_path):
+    done = script("make_data.py", "--raw", raw, "--out", tmp_path, "--seed", -1, status=2)
+    assert done.stderr == "error: --seed must be at least 0, not -1\n"

@@ -346,3 +346,29 @@ def test_a_classifier_of_more_classes_serves_fewer(data, run):
     file = run[0] / "checkpoints" / "maml_5w1s.pkl"
     told = json.loads(evaluate(data, run[0], "--checkpoint", file, "--n_way", 3, "--json").stdout)
     assert told["n_way"] == 3 and told["accuracies"][-1] > 1 / 5
+
+
+def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, tmp_path):
+    """Of two learners that serve any task, the one for as many classes, though its validation accuracy, of harder tasks, is lower."""
+    common = ["--algorithm", "protonet", "--k_query", 2, "--train_query", 2]
+    for way in (3, 6):
+        train(data, tmp_path, *common, "--n_way", way, "--name", f"w{way}")
+    find = lambda way, folder=data: json.loads(evaluate(folder, tmp_path, "--n_way", way, "--json").stdout)["checkpoint"]  # noqa: E731
+    assert find(6).endswith("w6.pkl") and find(3).endswith("w3.pkl")
+    script("make_data.py", "--raw", raw, "--out", tmp_path / "background", "--split", "background")
+    done = evaluate(tmp_path / "background", tmp_path, "--n_way", 3, status=2)
+    assert "no checkpoint for n_way 3 and k_spt 1 and the background split" in done.stderr
+
+
+def test_rows_that_are_rotations_are_not_turned_again(raw, tmp_path):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    names = sorted(f"{path.parent.name}/{path.name}" for path in raw.rglob("character*"))
+    for part, chosen in (("train", names[:20]), ("val", names[20:30]), ("test", names[30:40])):
+        (lists / f"{part}.txt").write_text("\n".join(f"{name}/rot{turn:03}" for name in chosen for turn in (0, 90)))
+    script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "vinyals", "--lists", lists)
+    assert "--no-rotations" in train(tmp_path, tmp_path, status=2).stderr
+    train(tmp_path, tmp_path, "--no-rotations")
+    (lists / "val.txt").write_text("\n".join([f"{names[20]}/rot000"] * 2))
+    done = script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "vinyals", "--lists", lists, status=2)
+    assert "val.txt" in done.stderr and "twice" in done.stderr

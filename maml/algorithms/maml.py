@@ -104,7 +104,8 @@ class MAML:
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses, *gradient])
-        return fn.apply_gradient(self.optimizer, self.theta, gradient, loss)
+        rates = {f"inner rate, update {k + 1}": float(a) for alpha in self.learned for k, a in enumerate(alpha.mean(axis=1).numpy())}
+        return {**fn.apply_gradient(self.optimizer, self.theta, gradient, loss), **rates}
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """theta, then theta' after each of `steps_test` updates on the support [T, way * shot, 1, H, W]."""
