@@ -57,11 +57,11 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 		else echo "skipped: there is no python$$version on this machine"; fi; done
 	$(BIN)/python tests/crash/kills.py --kills 50
 
-table: $(VENV)/ready  ## measure every checkpoint on 10,000 test tasks and rewrite the tables in both READMEs
-	$(BIN)/python -m maml.table
+table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables in both READMEs
+	$(BIN)/python -m maml.table --data $(wildcard . data/background data/vinyals)
 
 lint: $(VENV)/ready  ## ruff
 	$(BIN)/ruff check .
 
-clean:  ## remove environments and everything that was made
+clean:  ## remove environments, demo data, and all logs with what --resume needs
 	rm -rf $(VENV) $(OLD_VENV) .venv-3.* log data/demo data/stand-in .pytest_cache

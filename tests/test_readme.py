@@ -65,6 +65,11 @@ def workplace(tmp_path_factory):
             (folder / path.name).symlink_to(path)
     glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
     script("make_data.py", cwd=folder)
+    lists = folder / "data" / "omniglot" / "splits" / "vinyals"
+    lists.mkdir(parents=True)
+    names = sorted(f"{path.parent.name}/{path.name}" for path in (folder / "data" / "omniglot").rglob("character*"))
+    for part, chosen in (("train", names[:60]), ("val", names[60:80]), ("test", names[80:])):
+        (lists / f"{part}.txt").write_text("\n".join(f"{name}/rot090" for name in chosen))
     drawings = sorted((folder / "data" / "omniglot").rglob("*.png"))[::20]
     for k, path in enumerate(drawings[:3]):
         (folder / "mine" / str(k)).mkdir(parents=True)
