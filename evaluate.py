@@ -89,6 +89,8 @@ def work(arguments: argparse.Namespace) -> int:
     runtime.end_with_parent()
     gpu = runtime.use_device(arguments.use_gpu)
     processes = parallel.Processes(gpu)
+    if arguments.use_gpu and not gpu and processes.first:
+        print(runtime.NO_GPU, file=sys.stderr)
 
     from maml import omniglot, pictures, trained
 

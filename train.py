@@ -41,7 +41,7 @@ def work(config: configuration.Config, resume: bool) -> int:
     from maml import learner, logs, omniglot, progress, trained, training
 
     if config.use_gpu and not gpu and processes.first:
-        print("warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU", flush=True)
+        print(runtime.NO_GPU, flush=True)
     arrays, index = omniglot.read(config.data)
     made = learner.make(config, index.image_size, average=processes.average)
     if config.start and not resume:

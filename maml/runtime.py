@@ -12,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+NO_GPU = "warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU"
+
 
 def environment(threads: int = 1) -> dict[str, str]:
     """Variables that must be set before a process starts, for `threads` threads of matrix products in it.

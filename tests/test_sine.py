@@ -11,7 +11,7 @@ def pretrained():
     return sine.errors(learner)[-1]
 
 
-@pytest.mark.parametrize("algorithm, steps", [("maml", 1500), ("reptile", 800)])
+@pytest.mark.parametrize("algorithm, steps", [("maml", 1200), ("reptile", 600)])
 def test_learns_to_adapt_to_a_wave(pretrained, algorithm, steps):
     learner = sine.make(algorithm)
     sine.train(learner, steps)

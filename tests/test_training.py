@@ -306,6 +306,8 @@ def test_use_gpu_without_one_warns_and_goes_on(data, tmp_path):
         pytest.skip("this is the GPU build")
     done = train(data, tmp_path, "--use_gpu", "--epochs", 1)
     assert done.stdout.count("warning: no GPU") == 1
+    done = evaluate(data, tmp_path, "--use_gpu", "--json")
+    assert done.stderr.count("warning: no GPU") == 1 and json.loads(done.stdout)["tasks"] == 9
 
 
 
