@@ -35,6 +35,10 @@ BACKGROUND_ALPHABETS = (
     "Grantha", "Greek", "Gujarati", "Hebrew", "Inuktitut_(Canadian_Aboriginal_Syllabics)", "Japanese_(hiragana)",
     "Japanese_(katakana)", "Korean", "Latin", "Malay_(Jawi_-_Arabic)", "Mkhedruli_(Georgian)", "N_Ko",
     "Ojibwe_(Canadian_Aboriginal_Syllabics)", "Sanskrit", "Syriac_(Estrangelo)", "Tagalog", "Tifinagh")
+EVALUATION_ALPHABETS = (
+    "Angelic", "Atemayar_Qelisayer", "Atlantean", "Aurek-Besh", "Avesta", "Ge_ez", "Glagolitic", "Gurmukhi", "Kannada", "Keble",
+    "Malayalam", "Manipuri", "Mongolian", "Old_Church_Slavonic_(Cyrillic)", "Oriya", "Sylheti", "Syriac_(Serto)", "Tengwar", "Tibetan",
+    "ULOG")
 
 
 class Character(NamedTuple):
@@ -258,7 +262,7 @@ def source_of(raw: str | Path, characters: list[Character]) -> str:
     if (Path(raw) / STAND_IN_MARK).exists():
         return "stand-in"
     alphabets = {c.name.split("/")[0] for c in characters}
-    return "omniglot" if alphabets & set(BACKGROUND_ALPHABETS) else "other"
+    return "omniglot" if alphabets <= {*BACKGROUND_ALPHABETS, *EVALUATION_ALPHABETS} else "other"
 
 
 def save(arrays: dict[str, np.ndarray], index: Index, out: str | Path) -> None:

@@ -254,7 +254,9 @@ def like_omniglot(folder):
     made = folder.parent / "made"
     glyphs.write(made, seed=7)  # as the fixture has patched it
     (made / omniglot.STAND_IN_MARK).unlink()
-    (made / "images_background/Standin_01").rename(made / "images_background/Greek")
+    for group, names in (("images_background", omniglot.BACKGROUND_ALPHABETS), ("images_evaluation", omniglot.EVALUATION_ALPHABETS)):
+        for alphabet, name in zip(sorted((made / group).iterdir()), names):
+            alphabet.rename(alphabet.with_name(name))
     archives = {}
     for group in ("images_background", "images_evaluation"):
         buffer = io.BytesIO()

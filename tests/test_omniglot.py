@@ -294,3 +294,9 @@ def test_folders_that_may_not_be_read_are_named(raw, monkeypatch):
 def test_a_seed_below_0_is_refused(raw, tmp_path):
     done = script("make_data.py", "--raw", raw, "--out", tmp_path, "--seed", -1, status=2)
     assert done.stderr == "error: --seed must be at least 0, not -1\n"
+
+
+@pytest.mark.parametrize("alphabets, source", [(["Latin", "Greek"], "omniglot"), (["Tengwar"], "omniglot"), (["Latin", "Mine"], "other")])
+def test_omniglots_characters_are_known_by_all_of_their_alphabets(tmp_path, alphabets, source):
+    characters = [omniglot.Character(f"{alphabet}/character01", True, []) for alphabet in alphabets]
+    assert omniglot.source_of(tmp_path, characters) == source
