@@ -13,7 +13,8 @@ import pytest
 from conftest import ROOT, script
 from PIL import Image
 
-from maml import checkpoint
+from maml import checkpoint, omniglot, trained
+from maml.errors import UserError
 
 TINY = ["--task_num", 2, "--k_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 2, "--val_tasks", 5, "--val_every", 4,
         "--print_every", 4, "--save_every", 3, "--epochs", 8, "--workers", 1]
@@ -53,7 +54,8 @@ def run(data, tmp_path_factory):
 def test_training_prints_accuracies_and_keeps_the_best(run):
     out, text = run
     assert "epoch: 4\n[" in text and text.count("validation: [") == 2
-    assert text.splitlines()[-1].startswith("best validation accuracy: ")
+    assert text.startswith("These are NOT Omniglot's characters, but stand-in ones.\n")
+    assert text.splitlines()[-1].startswith("best validation accuracy on stand-in characters, NOT Omniglot's: ")
     best = checkpoint.load(out / "checkpoints" / "maml_5w1s.pkl")
     assert [len(h["accuracies"]) for h in best["history"]] == [3] * len(best["history"])
     assert best["best"]["accuracy"] == max(h["accuracies"][-1] for h in best["history"] if h["part"] == "validation")
@@ -99,7 +101,7 @@ def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
 def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
     command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert "epoch: 4" in process.stdout.readline()
+    assert "stand-in" in process.stdout.readline() and "epoch: 4" in process.stdout.readline()
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and "saved" in out and "--resume" in out
@@ -134,7 +136,7 @@ def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
 def test_a_worker_that_dies_ends_the_run(data, tmp_path):
     command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert "epoch: 4" in process.stdout.readline()
+    assert "stand-in" in process.stdout.readline() and "epoch: 4" in process.stdout.readline()
     workers = children(process.pid)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
@@ -335,7 +337,6 @@ def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
     fewer = checkpoint.load(tmp_path / "checkpoints" / "fewer.pkl")["weights"]
     assert (fewer[-2] == new[-3][:, :5]).all() and len(fewer) == len(old)
     assert "not that of this run" in train(data, tmp_path, "--start", origin, "--network", "dense", status=2).stderr
-    assert "cannot be read" in train(data, tmp_path, "--start", tmp_path / "none.pkl", "--name", "x", status=2).stderr
 
 
 def test_a_run_does_not_start_from_what_was_trained_on_its_test_characters(data, run, raw, tmp_path):
@@ -352,14 +353,19 @@ def test_a_classifier_of_more_classes_serves_fewer(data, run):
 
 def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, tmp_path):
     """Of two learners that serve any task, the one for as many classes, though its validation accuracy, of harder tasks, is lower."""
-    common = ["--algorithm", "protonet", "--k_query", 2, "--train_query", 2]
-    for way in (3, 6):
-        train(data, tmp_path, *common, "--n_way", way, "--name", f"w{way}")
-    find = lambda way, folder=data: json.loads(evaluate(folder, tmp_path, "--n_way", way, "--json").stdout)["checkpoint"]  # noqa: E731
-    assert find(6).endswith("w6.pkl") and find(3).endswith("w3.pkl")
-    script("make_data.py", "--raw", raw, "--out", tmp_path / "background", "--split", "background")
-    done = evaluate(tmp_path / "background", tmp_path, "--n_way", 3, status=2)
-    assert "no checkpoint for n_way 3 and k_spt 1 and the background split" in done.stderr
+    state = checkpoint.load(run[0] / "checkpoints" / "maml_5w1s.pkl")
+    for way, accuracy, split in ((5, 0.9, "random"), (20, 0.8, "random"), (20, 0.95, "background")):
+        made = {**state, "config": {**state["config"], "algorithm": "protonet", "n_way": way},
+                "best": {"accuracy": accuracy, "epoch": 1}, "data": {**state["data"], "split": split}}
+        checkpoint.save(made, tmp_path / f"{split}{way}.pkl")
+    index = omniglot.read_index(data)
+    find = lambda *task, **more: trained.find(tmp_path, *task, **more).path.name  # noqa: E731
+    assert find(20, 1, data=index) == "random20.pkl" and find(5, 1, data=index) == "random5.pkl" and find(7, 5, data=index) == "random5.pkl"
+    assert find(20, 1) == "background20.pkl"
+    (tmp_path / "random5.pkl").unlink()
+    (tmp_path / "random20.pkl").unlink()
+    with pytest.raises(UserError, match="no checkpoint for n_way 5 and k_spt 1 and the random split"):
+        find(5, 1, data=index)
 
 
 def test_rows_that_are_rotations_are_not_turned_again(raw, tmp_path):
@@ -370,7 +376,6 @@ def test_rows_that_are_rotations_are_not_turned_again(raw, tmp_path):
         (lists / f"{part}.txt").write_text("\n".join(f"{name}/rot{turn:03}" for name in chosen for turn in (0, 90)))
     script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "vinyals", "--lists", lists)
     assert "--no-rotations" in train(tmp_path, tmp_path, status=2).stderr
-    train(tmp_path, tmp_path, "--no-rotations")
     (lists / "val.txt").write_text("\n".join([f"{names[20]}/rot000"] * 2))
     done = script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "vinyals", "--lists", lists, status=2)
     assert "val.txt" in done.stderr and "twice" in done.stderr
