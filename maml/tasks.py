@@ -79,15 +79,13 @@ class TaskSampler:
         return self.way * (self.shot + self.query)
 
     def embedded(self, embed: Callable[[np.ndarray], np.ndarray]) -> TaskSampler:
-        """The same tasks, with embeddings [T, N, D] in the place of images; `embed` takes images [N, 1, H, W] to [N, D], each once.
-
-        Not for rotations.
-        """
-        assert self.classes == self.characters
+        """The same tasks, with embeddings [T, N, D] in the place of images; `embed` takes images [N, 1, H, W] to [N, D], each once."""
         twin = copy.copy(self)
-        flat = self.images.reshape(-1, 1, *self.images.shape[3:])
+        twin.characters = self.classes
+        images = np.concatenate([np.rot90(self.images, quarter, axes=(3, 4)) for quarter in range(self.classes // self.characters)])
+        flat = images.reshape(-1, 1, *images.shape[3:])
         z = np.concatenate([embed(ink(flat[start:start + EMBEDDED_AT_ONCE])) for start in range(0, len(flat), EMBEDDED_AT_ONCE)])
-        twin.images = z.reshape(*self.images.shape[:3], -1)
+        twin.images = z.reshape(*images.shape[:3], -1)
         return twin
 
     def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:

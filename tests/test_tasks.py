@@ -121,3 +121,13 @@ def test_a_part_of_the_tasks_within_alphabets_is_what_it_is_in_the_whole():
 def test_alphabets_with_too_few_characters_are_refused(rng, way, alphabet, message):
     with pytest.raises(UserError, match=message):
         AlphabetSampler(named_images(classes=14), ROWS, way, 1, 1, rng, alphabet)
+
+
+@pytest.mark.parametrize("rotations", [False, True])
+def test_embedded_tasks_are_the_same_tasks(rotations):
+    """With all pixels as the embedding."""
+    images = np.random.default_rng(1).integers(256, size=(6, 20, 2, 4, 4)).astype(np.uint8)
+    sample = lambda: TaskSampler(images, 3, 1, 2, np.random.default_rng(0), rotations)  # noqa: E731
+    plain, embedded = sample().sample(20), sample().embedded(lambda x: x.reshape(len(x), -1)).sample(20)
+    for a, b in zip(plain, embedded):
+        assert (a.reshape(b.shape) == b).all()
