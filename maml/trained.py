@@ -89,7 +89,7 @@ def fitting(made: Learner, trained: Trained) -> list[np.ndarray]:
     weights, way = list(trained.state["weights"]), made.network.way
     if way is not None and way < trained.config.n_way:
         end = len(made.network.theta)
-        weights[end - 2:end] = [w[..., :way] for w in weights[end - 2:end]]
+        weights[end - 2:end] = [w[..., :way] if w.ndim else w for w in weights[end - 2:end]]  # a scalar is refused by `set_weights`
     return weights
 
 

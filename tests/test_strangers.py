@@ -227,3 +227,13 @@ def test_what_fits_no_network_is_refused(tmp_path, change, message):
     checkpoint.save(state, tmp_path / "a.pkl")
     with pytest.raises(UserError, match=message):
         trained.learner(trained.read(tmp_path / "a.pkl"))
+
+
+def test_a_classifier_that_is_a_scalar_cannot_be_cut(tmp_path):
+    from maml import trained
+
+    state = checkpoint.load(ROOT / "checkpoints" / "maml_5w1s.pkl")
+    state["weights"][-2] = np.array(1, np.float32)
+    checkpoint.save(state, tmp_path / "a.pkl")
+    with pytest.raises(UserError, match="do not fit the network"):
+        trained.learner(trained.read(tmp_path / "a.pkl"), 3)
