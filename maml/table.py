@@ -26,10 +26,12 @@ READMES = {
                   ["method", "5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot", "within an alphabet", "weights"]),
     "README_zh.md": (["方法", "任务", "论文", "本项目，直推", "本项目，归纳", "任务数", "划分", "种子", "训练时长", "权重"],
                      ["方法", "5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot", "同一字母表内", "权重"])}
-NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "protonet": "Prototypical Networks", "matching": "Matching Networks",
-         "siamese pairs": "Siamese, pairs", "siamese triplets": "Siamese, triplets"}
+NAMES = {"maml": "MAML", "maml pooled": "MAML, max-pooled, from a prototypical encoder", "fomaml": "FOMAML", "reptile": "Reptile",
+         "protonet": "Prototypical Networks", "matching": "Matching Networks", "siamese pairs": "Siamese, pairs",
+         "siamese triplets": "Siamese, triplets"}
 PUBLISHED = {  # %, of the papers, whose protocols README tells
     "maml": {(5, 1): "98.7 ± 0.4", (5, 5): "99.9 ± 0.1", (20, 1): "95.8 ± 0.3", (20, 5): "98.9 ± 0.2"},
+    "maml pooled": {},
     "fomaml": {(5, 1): "98.3 ± 0.5", (5, 5): "99.2 ± 0.2", (20, 1): "89.4 ± 0.5", (20, 5): "97.9 ± 0.1"},
     "reptile": {(5, 1): "97.68 ± 0.04", (5, 5): "99.48 ± 0.06", (20, 1): "89.43 ± 0.14", (20, 5): "97.12 ± 0.32"},
     "protonet": {(5, 1): "98.8", (5, 5): "99.7", (20, 1): "96.0", (20, 5): "98.9"},
@@ -58,14 +60,17 @@ def method(config: Config) -> str:
     """A key of NAMES."""
     if config.algorithm == "siamese":
         return f"siamese {config.objective}"
-    return "fomaml" if config.algorithm == "maml" and config.first_order else config.algorithm
+    if config.algorithm == "maml":
+        return "fomaml" if config.first_order else "maml pooled" if config.network == "pooled" else "maml"
+    return config.algorithm
 
 
 def wanted(config: Config, split: str) -> list[Figure]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
-    A classifier serves as many classes as it was trained for, or fewer, and its own number of shots, but for Reptile, whose training does
-    not know it. Metric methods have the statistics of batch normalisation that their papers have.
+    A classifier serves as many classes as it was trained for, or fewer, but for first-order MAML, which does not learn to treat its outputs
+    alike; and its own number of shots, but for Reptile, whose training does not know it. Metric methods have the statistics of batch
+    normalisation that their papers have.
     """
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]
@@ -75,7 +80,8 @@ def wanted(config: Config, split: str) -> list[Figure]:
         kinds = ["", "refined"] if config.algorithm == "protonet" and split == "random" else [""]
         return [Figure(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
     return [Figure(way, shot, bn, "") for way, shot in TASKS for bn in MODES
-            if way <= config.n_way and (shot == config.k_spt or config.algorithm == "reptile")]
+            if (way == config.n_way or (way < config.n_way and not config.first_order))
+            and (shot == config.k_spt or config.algorithm == "reptile")]
 
 
 def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> None:
@@ -88,10 +94,10 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
     report = {"method": method(model.config), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
               "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
               "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine()}
-    results = {}
+    figures, results = wanted(model.config, split), {}
     if report_path.exists() and (known := json.loads(report_path.read_text(encoding="utf-8")))["sha256"] == report["sha256"]:
-        results = {figure_of(result): result for result in known["results"]}
-    for figure in wanted(model.config, split):
+        results = {figure: result for result in known["results"] if (figure := figure_of(result)) in figures}
+    for figure in figures:
         if figure.bn in modes and (figure not in results or results[figure]["tasks"] < tasks):
             results[figure] = evaluated(model, data, figure, tasks)
             print(f"{path.name}: {figure.n_way}-way {figure.k_spt}-shot {figure.bn} {figure.kind} {percent(results[figure])}", flush=True)
