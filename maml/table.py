@@ -61,16 +61,16 @@ def method(config: Config) -> str:
     if config.algorithm == "siamese":
         return f"siamese {config.objective}"
     if config.algorithm == "maml":
-        return "fomaml" if config.first_order else "maml pooled" if config.network == "pooled" else "maml"
+        return "fomaml" if config.first_order else "maml pooled" if config.network == "pooled" and config.start else "maml"
     return config.algorithm
 
 
 def wanted(config: Config, split: str) -> list[Figure]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
-    A classifier serves as many classes as it was trained for, or fewer, but for first-order MAML, which does not learn to treat its outputs
-    alike; and its own number of shots, but for Reptile, whose training does not know it. Metric methods have the statistics of batch
-    normalisation that their papers have.
+    A classifier serves as many classes as it was trained for, or fewer, but for first-order MAML, which loses by it on validation
+    characters; and its own number of shots, but for Reptile, whose training does not know it. Metric methods have the statistics of
+    batch normalisation that their papers have.
     """
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]

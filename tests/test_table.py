@@ -27,6 +27,11 @@ def test_what_is_measured_of_each_method():
     assert {kind for *_, kind in figures("vinyals", algorithm="protonet")} == {""}
 
 
+def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
+    assert table.method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl")) == "maml pooled"
+    assert table.method(Config(network="pooled")) == "maml" and table.method(Config(first_order=True)) == "fomaml"
+
+
 def write(folder, name, method, *results, seconds=3661):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
     results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
