@@ -48,7 +48,8 @@ def main() -> int:
     what.add_argument("--refine", type=int, metavar="STEPS",
                       help="protonet: let the queries refine the prototypes so often, which is transductive (default: as trained)")
     what.add_argument("--distortions_test", type=int, metavar="INT",
-                      help="metric methods: embeddings are means over an image and so many distorted copies (default: as trained)")
+                      help="metric methods: embeddings are means over an image and so many distorted copies; others: adapt to so many "
+                           "distorted copies of the support, too (default: as trained)")
     tune = parser.add_argument_group("fine-tuning of a cosine classifier on the support, for " + ", ".join(sorted(ANY_WAY)))
     tune.add_argument("--finetune", type=int, metavar="STEPS", help="in so many steps; 0: nearest mean by cosine")
     tune.add_argument("--finetune_rate", type=float, default=0.1, metavar="FLOAT", help="of a step (default: %(default)s)")

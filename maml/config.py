@@ -60,8 +60,8 @@ class Config:
     distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn in its place; 0: none",
                              low=0, high=50)
 
-    distortions_test: int = option(0, "tasks", "metric methods in validation and test: embeddings are means over an image and so many "
-                                   "slightly distorted copies", low=0, high=50)
+    distortions_test: int = option(0, "tasks", "in validation and test, so many slightly distorted copies: metric methods' embeddings are "
+                                   "means over an image and them; maml and reptile adapt to those of the support, too", low=0, high=50)
 
     glob_update_step: int = option(5, "inner loop", "gradient steps on the support, in training", low=1, high=1000)
     glob_update_step_test: int = option(5, "inner loop", "gradient steps on the support, in validation and test", low=0, high=1000)
@@ -110,8 +110,6 @@ class Config:
             raise UserError(f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or perceptron")
         if self.refine and self.algorithm != "protonet":
             raise UserError(f"refine is for protonet, not for {self.algorithm}")
-        if self.distortions_test and self.algorithm not in ANY_WAY:
-            raise UserError(f"distortions_test is for {', '.join(sorted(ANY_WAY))}, not for {self.algorithm}")
         if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):
             raise UserError(f"network {self.network} is for maml and reptile; {self.algorithm} takes strided or pooled")
         for where, (_, shot, query) in (("k_spt + k_query", self.test_task), ("train_shot + train_query", self.train_task)):

@@ -56,18 +56,19 @@ def make(config: Config, image_size: int = 28,
     way = None if config.algorithm in ANY_WAY else config.n_way
     usual = "pooled" if config.algorithm in ANY_WAY else "strided"
     rng = np.random.default_rng([config.seed, 0])
+    augment = partial(with_distorted_views, copies=config.distortions_test)
     network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size, config.dense_deviation)
     if config.algorithm == "reptile":
         return Reptile(network, inner_lr=config.glob_base_lr, epsilon=config.glob_meta_lr, inner_steps=config.glob_update_step,
                        inner_batch=config.inner_batch, steps_test=config.glob_update_step_test, batch_test=config.inner_batch_test,
                        inner_optimizer=config.inner_optimizer, outer_optimizer=config.outer_optimizer, inductive=inductive,
-                       average=average)
+                       augment=augment, average=average)
     if config.algorithm in ANY_WAY:
         return metric(config, network, transductive=not inductive, views=partial(distorted_views, copies=config.distortions_test),
                       average=average)
     return MAML(network, alpha=config.glob_base_lr, beta=config.glob_meta_lr, steps=config.glob_update_step,
                 steps_test=config.glob_update_step_test, first_order=config.first_order, clip=config.clip, inductive=inductive,
-                learned_rates=config.learned_rates, average=average)
+                learned_rates=config.learned_rates, augment=augment, average=average)
 
 
 def distorted_views(x: Tensor, copies: int) -> list[Tensor]:
@@ -77,6 +78,12 @@ def distorted_views(x: Tensor, copies: int) -> list[Tensor]:
     images = np.rint(255 * x.numpy()).astype(np.uint8).reshape([x.shape[0], x.shape[1], 1, *x.shape[3:]])
     versions = with_distortions(images, copies, np.random.default_rng(0))  # [T, N, 1 + copies, H, W]
     return [paddle.to_tensor(ink(versions[:, :, v:v + 1])) for v in range(1 + copies)]
+
+
+def with_distorted_views(x: Tensor, y: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+    """A support [T, N, 1, H, W] with labels [T, N], and behind it `copies` slightly distorted versions of all of it: N (1 + copies)."""
+    views = distorted_views(x, copies)
+    return paddle.concat(views, axis=1), paddle.tile(y, [1, len(views)])
 
 
 def metric(config: Config, network: Network, **options: Any) -> MetricLearner:

@@ -42,6 +42,7 @@ PUBLISHED = {  # %, of the papers, whose protocols README tells
 TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 MODES = ["transductive", "inductive"]
 KINDS = {"": [], "fine-tuned": ["--finetune", "20"], "refined": ["--refine", "3", "--distortions_test", "8"],
+         "distorted support": ["--distortions_test", "8"],
          "within an alphabet": ["--within-alphabet"]}  # what the predictions come from beside the checkpoint: flags of evaluate.py
 QUERIES = 15  # a class
 
@@ -68,9 +69,9 @@ def method(config: Config) -> str:
 def wanted(config: Config, split: str) -> list[Figure]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
-    A classifier serves as many classes as it was trained for, or fewer, but for first-order MAML, which loses by it on validation
-    characters; and its own number of shots, but for Reptile, whose training does not know it. Metric methods have the statistics of
-    batch normalisation that their papers have.
+    A classifier serves as many classes as it was trained for, or fewer; and its own number of shots, but for Reptile, whose training
+    does not know it; one shot with distorted copies of it as well. Metric methods have the statistics of batch normalisation that their
+    papers have.
     """
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]
@@ -79,9 +80,9 @@ def wanted(config: Config, split: str) -> list[Figure]:
     if config.algorithm in ANY_WAY:
         kinds = ["", "refined"] if config.algorithm == "protonet" and split == "random" else [""]
         return [Figure(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
-    return [Figure(way, shot, bn, "") for way, shot in TASKS for bn in MODES
-            if (way == config.n_way or (way < config.n_way and not config.first_order))
-            and (shot == config.k_spt or config.algorithm == "reptile")]
+    served = [task for task in TASKS if task[0] <= config.n_way and (task[1] == config.k_spt or config.algorithm == "reptile")]
+    return [*(Figure(*task, bn, "") for task in served for bn in MODES),
+            *(Figure(*task, "transductive", "distorted support") for task in served if task[1] == 1)]
 
 
 def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> None:
@@ -106,15 +107,10 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
 
 
 def evaluated(model: trained.Trained, data: str, figure: Figure, tasks: int) -> dict[str, Any]:
-    """What evaluate.py says of a checkpoint.
-
-    MAML's classifier, cut to fewer classes, adapts in one step: on validation characters, more are no better with one shot, and worse with
-    five.
-    """
-    steps = ["--glob_update_step_test", "1"] if model.config.algorithm == "maml" and figure.n_way < model.config.n_way else []
+    """What evaluate.py says of a checkpoint."""
     command = [sys.executable, "evaluate.py", "--checkpoint", str(model.path), "--data", data, "--n_way", str(figure.n_way),
                "--k_spt", str(figure.k_spt), "--k_query", str(QUERIES), "--bn", figure.bn, "--tasks", str(tasks), "--last_step", "--json",
-               *KINDS[figure.kind], *steps]
+               *KINDS[figure.kind]]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise errors.UserError(f"{model.path}: evaluate.py failed: {done.stderr.strip()}")

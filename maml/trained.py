@@ -70,7 +70,8 @@ def serves(config: Config, n_way: int) -> bool:
 def learner(trained: Trained, n_way: int | None = None, **changes: Any) -> Learner:
     """The learner with the checkpoint's weights, for `n_way` classes; a `UserError` where it does not serve so many.
 
-    `changes` to its configuration, such as glob_update_step_test, do not touch the weights.
+    `changes` to its configuration, such as glob_update_step_test, do not touch the weights. With fewer classes than in training, inner
+    steps are shorter (`share`).
     """
     from maml import learner as learners
     from maml import training
@@ -78,18 +79,29 @@ def learner(trained: Trained, n_way: int | None = None, **changes: Any) -> Learn
     way = n_way or trained.config.n_way
     if not serves(trained.config, way):
         raise UserError(f"{trained.path}: was trained for n_way {trained.config.n_way} and a classifier of as many classes, not {way}")
-    config = dataclasses.replace(trained.config, **{**changes, "n_way": way})
+    rate = trained.config.glob_base_lr * share(trained.config, way)
+    config = dataclasses.replace(trained.config, **{"glob_base_lr": rate, **changes, "n_way": way})
     made = learners.make(config, trained.state["data"]["image_size"])
     training.set_weights(made, {**trained.state, "weights": fitting(made, trained)}, trained.path)
     return made
 
 
+def share(config: Config, way: int) -> float:
+    """What inner rates trained by `config` are to be multiplied by for tasks of `way` classes.
+
+    The inner loss is a mean over the support, so that each class is a larger part of it the fewer they are: rates as (way / n_way) would
+    keep its steps. They are best still shorter, on validation characters (benchmarks/experiments.md).
+    """
+    return (way / config.n_way) ** 2
+
+
 def fitting(made: Learner, trained: Trained) -> list[np.ndarray]:
-    """The checkpoint's weights for the classes that `made` is for: of a classifier of more, the first."""
-    weights, way = list(trained.state["weights"]), made.network.way
+    """The checkpoint's weights for the classes that `made` is for: of a classifier of more, the first; learned rates as `share` says."""
+    weights, way, end = list(trained.state["weights"]), made.network.way, len(made.network.theta)
     if way is not None and way < trained.config.n_way:
-        end = len(made.network.theta)
         weights[end - 2:end] = [w[..., :way] if w.ndim else w for w in weights[end - 2:end]]  # a scalar is refused by `set_weights`
+    if way is not None and trained.config.learned_rates:
+        weights[end:] = [w * np.float32(share(trained.config, way)) for w in weights[end:]]
     return weights
 
 

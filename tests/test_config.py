@@ -66,7 +66,6 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
     ({"algorithm": "reptile", "network": "koch"}, "koch is for siamese"),
     ({"refine": 1}, "refine is for protonet"),
     ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
-    ({"distortions_test": 1}, "distortions_test is for"),
     ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
     ({"first_order": True, "learned_rates": True}, "learned_rates is for maml"),
 ])

@@ -5,6 +5,7 @@ from conftest import numerical_gradient, relative_error
 
 from maml import functional as fn
 from maml.algorithms.maml import MAML
+from maml.learner import with_distorted_views
 from maml.network import ConvNet, DenseNet, Perceptron
 from maml.tasks import TaskBatch
 
@@ -168,6 +169,24 @@ def test_adapt_yields_the_weights_before_and_after_each_step_and_lowers_the_supp
     assert (adapted[0].theta[0][1].numpy() == network.theta[0].numpy()).all()
     losses = [fn.cross_entropy(network(support_x, a.theta), support_y).sum().item() for a in adapted]
     assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["strided", "pooled"])
+def test_a_support_and_its_exact_copies_teach_what_the_support_does(rng, kind):
+    network, tasks = small_network(kind, rng), small_tasks(rng)
+    support_x, support_y = map(paddle.to_tensor, tasks[:2])
+    twice = learner(network, steps=2, augment=lambda x, y: (paddle.concat([x, x], axis=1), paddle.concat([y, y], axis=1)))
+    (*_, once), (*_, doubled) = learner(network, steps=2).adapt(support_x, support_y), twice.adapt(support_x, support_y)
+    assert max(relative_error(a.numpy(), b.numpy()) for a, b in zip(once.theta, doubled.theta)) < 1e-9
+
+
+def test_distorted_copies_stand_behind_their_support_with_its_labels(rng):
+    x, y = paddle.to_tensor(np.rint(rng.random((2, 3, 1, 28, 28)) * 255) / 255, "float32"), paddle.to_tensor([[0, 1, 2], [2, 0, 1]])
+    images, labels = with_distorted_views(x, y, copies=4)
+    assert images.shape == [2, 15, 1, 28, 28] and labels.tolist() == [[0, 1, 2] * 5, [2, 0, 1] * 5]
+    np.testing.assert_allclose(images[:, :3].numpy(), x.numpy(), atol=1e-6)
+    assert all(0.01 < float(((images[:, n:n + 3] - x) ** 2).mean()) for n in range(3, 15, 3))
+    assert (with_distorted_views(x, y, copies=0)[0].numpy() == x.numpy()).all()
 
 
 def test_inductive_prediction_does_not_depend_on_the_other_queries(rng):

@@ -207,6 +207,9 @@ def test_evaluation_modes_and_steps(data, run):
     both = [json.loads(evaluate(data, run[0], "--json", "--bn", bn).stdout) for bn in ("transductive", "inductive")]
     assert [r["bn"] for r in both] == ["transductive", "inductive"] and both[0]["accuracies"] != both[1]["accuracies"]
     assert len(json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)["accuracies"]) == 5
+    copies = json.loads(evaluate(data, run[0], "--json", "--distortions_test", 2).stdout)
+    assert copies["distortions_test"] == 2 and copies["accuracies"] != both[0]["accuracies"]
+    assert copies["losses"][0] == pytest.approx(both[0]["losses"][0], rel=1e-3)  # before the first step nothing has changed
 
 
 def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_path):
@@ -349,6 +352,16 @@ def test_a_classifier_of_more_classes_serves_fewer(data, run):
     file = run[0] / "checkpoints" / "maml_5w1s.pkl"
     told = json.loads(evaluate(data, run[0], "--checkpoint", file, "--n_way", 3, "--json").stdout)
     assert told["n_way"] == 3 and told["accuracies"][-1] > 1 / 5
+
+
+@pytest.mark.parametrize("flags", [[], ["--learned_rates"], ["--algorithm", "reptile", "--train_query", 0]])
+def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
+    train(data, tmp_path, "--n_way", 6, "--glob_meta_lr", 0, "--name", "six", *flags)
+    model = trained.read(tmp_path / "checkpoints" / "six.pkl")
+    for way, rate in ((6, 0.1), (3, 0.025)):
+        made = trained.learner(model, way)
+        rates = made.inner_lr if "reptile" in flags else made.learned[0].numpy() if "--learned_rates" in flags else made.alpha
+        np.testing.assert_allclose(rates, rate, rtol=1e-6)
 
 
 def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, tmp_path):

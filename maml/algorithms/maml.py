@@ -42,8 +42,8 @@ class MAML:
 
     alpha: inner learning rate, or with `learned_rates` its initial value; steps, steps_test: inner updates in training and afterwards;
     beta: outer learning rate; clip: largest norm of one task's meta-gradient, 0 for none; inductive: batch normalisation predicts with the
-    support's statistics instead of the query batch's own; loss: of outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...]
-    over the tasks of all processes.
+    support's statistics instead of the query batch's own; augment: what adaptation in tests makes of a support and its labels; loss: of
+    outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...] over the tasks of all processes.
     """
 
     embeds_alone = False  # each task has weights of its own
@@ -52,6 +52,7 @@ class MAML:
 
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
                  clip: float = 0.0, inductive: bool = False, learned_rates: bool = False,
+                 augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda x, y: (x, y),
                  loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
                  average: Callable[[list[Tensor]], list[Tensor]] = fn.mean_over_tasks):
         self.network = network
@@ -60,7 +61,8 @@ class MAML:
                         ] if learned_rates else []
         self.theta = network.theta + self.learned
         self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
-        self.first_order, self.clip, self.inductive, self.loss, self.average = first_order, clip, inductive, loss, average
+        self.first_order, self.clip, self.inductive, self.augment = first_order, clip, inductive, augment
+        self.loss, self.average = loss, average
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.theta)
 
     def rates(self, learned: list[Tensor], k: int) -> list[float | Tensor]:
@@ -109,6 +111,7 @@ class MAML:
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """theta, then theta' after each of `steps_test` updates on the support [T, way * shot, 1, H, W]."""
+        support_x, support_y = self.augment(support_x, support_y)
         x = self.network.prepare(support_x)
         theta, learned = (fn.for_each_task(params, support_x.shape[0]) for params in (self.network.theta, self.learned))
         yield Adapted(theta, x)

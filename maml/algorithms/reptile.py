@@ -39,19 +39,21 @@ class Reptile:
 
     inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images): of U in training; steps_test,
     batch_test: of U afterwards; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its rate; inductive: batch normalisation
-    predicts a query with the statistics of the support and this one image, as the authors do, instead of the query batch's own; loss: of
-    outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...] over the tasks of all processes.
+    predicts a query with the statistics of the support and this one image, as the authors do, instead of the query batch's own; augment:
+    what adaptation in tests makes of a support and its labels; loss: of outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...]
+    over the tasks of all processes.
     """
 
     embeds_alone = False  # each task has weights of its own
 
     def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,
                  batch_test: int, inner_optimizer: str = "adam", outer_optimizer: str = "sgd", inductive: bool = False,
+                 augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda x, y: (x, y),
                  loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
                  average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks):
         self.network, self.theta, self.inner_lr, self.inner_optimizer = network, network.theta, inner_lr, inner_optimizer
         self.inner_steps, self.inner_batch, self.steps_test, self.batch_test = inner_steps, inner_batch, steps_test, batch_test
-        self.inductive, self.loss, self.average = inductive, loss, average
+        self.inductive, self.augment, self.loss, self.average = inductive, augment, loss, average
         outer = {"sgd": paddle.optimizer.SGD, "adam": paddle.optimizer.Adam}[outer_optimizer]
         self.optimizer = outer(epsilon, parameters=self.theta)
 
@@ -82,6 +84,7 @@ class Reptile:
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
         """phi, then W after each of `steps_test` mini-batches of the support [T, way * shot, 1, H, W]."""
+        support_x, support_y = self.augment(support_x, support_y)
         yield Adapted(fn.for_each_task(self.theta, support_x.shape[0]), support_x)
         for w, _ in self.inner_loop(support_x, support_y, self.steps_test, self.batch_test):
             yield Adapted(w, support_x)
