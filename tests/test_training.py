@@ -362,6 +362,7 @@ def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
         made = trained.learner(model, way)
         rates = made.inner_lr if "reptile" in flags else made.learned[0].numpy() if "--learned_rates" in flags else made.alpha
         np.testing.assert_allclose(rates, rate, rtol=1e-6)
+    assert trained.share(model.config, 20) == 1
 
 
 def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, tmp_path):
