@@ -90,8 +90,8 @@ def share(config: Config, way: int) -> float:
     """What inner rates trained by `config` are to be multiplied by for tasks of `way` classes.
 
     The inner loss is a mean over the support, so that each class is a larger part of it the fewer they are: rates as (way / n_way) would
-    keep its steps. They are best still shorter, on validation characters (benchmarks/experiments.md). With more classes, which weights
-    may only start from, they stay.
+    keep its steps. From 20 to 5 classes they are best still shorter, on validation characters (benchmarks/experiments.md). With more
+    classes, which weights may only start from, they stay.
     """
     return min(1.0, way / config.n_way) ** 2
 
