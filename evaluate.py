@@ -30,7 +30,7 @@ EXAMPLE = """examples:
 
 
 # Settings of a checkpoint's configuration that an evaluation may change.
-CHANGES = ("bn", "k_spt", "k_query", "glob_update_step_test", "refine", "distortions_test")
+CHANGES = ("bn", "k_spt", "k_query", "glob_update_step_test", "inner_batch_test", "refine", "distortions_test")
 
 
 def main() -> int:
@@ -43,6 +43,8 @@ def main() -> int:
     what.add_argument("--k_spt", type=int, metavar="INT", help="support images a class (default: as trained, 1 to search)")
     what.add_argument("--k_query", type=int, metavar="INT", help="query images a class (default: as trained)")
     what.add_argument("--glob_update_step_test", type=int, metavar="INT", help="update steps (default: as trained)")
+    what.add_argument("--inner_batch_test", type=int, metavar="INT",
+                      help="reptile: support images in an update step, 0: all (default: as trained)")
     what.add_argument("--bn", choices=["transductive", "inductive"],
                       help="statistics of batch normalisation: the query batch's own, or without other queries (default: as trained)")
     what.add_argument("--refine", type=int, metavar="STEPS",
@@ -112,6 +114,8 @@ def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None)
     """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes."""
     from maml import trained
 
+    if arguments.inner_batch_test is not None and model.config.algorithm != "reptile":
+        raise errors.UserError(f"--inner_batch_test is for reptile, not for {model.config.algorithm}")
     changes = {key: value for key in CHANGES if (value := getattr(arguments, key)) is not None}
     learner = trained.learner(model, n_way, **changes)
     if arguments.finetune is None:
@@ -165,6 +169,8 @@ def common(arguments: argparse.Namespace, model: Trained) -> dict:
         value = getattr(arguments, key)
         if value := getattr(model.config, key) if value is None else value:
             said[key] = value
+    if arguments.inner_batch_test is not None:
+        said["inner_batch_test"] = arguments.inner_batch_test
     if arguments.finetune is not None:
         said["finetune"] = {"steps": arguments.finetune, "rate": arguments.finetune_rate, "entropy": arguments.entropy}
     return said

@@ -69,7 +69,7 @@ class Config:
     learned_rates: bool = option(False, "inner loop", "let maml learn alpha, one for each update and each weight tensor, from glob_base_lr")
     inner_optimizer: str = option("sgd", "inner loop", "of Reptile; adam is without first moments", choices=["sgd", "adam"])
     inner_batch: int = option(10, "inner loop", "support images in a gradient step of Reptile, in training", low=1, high=10_000)
-    inner_batch_test: int = option(5, "inner loop", "the same in validation and test", low=1, high=10_000)
+    inner_batch_test: int = option(5, "inner loop", "the same in validation and test; 0: all of the support", low=0, high=10_000)
     clip: float = option(0.0, "inner loop", "largest norm of a task's contribution to the meta-gradient; 0 is off", low=0)
 
     outer_optimizer: str = option("sgd", "outer loop", "of Reptile, along phi - W; the other algorithms have Adam", choices=["sgd", "adam"])

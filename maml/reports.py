@@ -46,8 +46,10 @@ def of_pictures(report: dict[str, Any]) -> str:
 
 def _tricks(report: dict[str, Any]) -> list[str]:
     """Lines about what else the predictions come from."""
-    lines = {"refine": "prototypes refined {} times by the queries (transductive)",
-             "distortions_test": "embeddings are means over each image and {} distorted copies"}
+    copies = ("embeddings are means over each image and {} distorted copies" if report["algorithm"] in ANY_WAY else
+              "adapted to the support and {} distorted copies of it")
+    lines = {"refine": "prototypes refined {} times by the queries (transductive)", "distortions_test": copies,
+             "inner_batch_test": "each update step on {} support images (0: all)"}
     return [line.format(report[key]) for key, line in lines.items() if key in report]
 
 

@@ -43,6 +43,7 @@ TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 MODES = ["transductive", "inductive"]
 KINDS = {"": [], "fine-tuned": ["--finetune", "20"], "refined": ["--refine", "3", "--distortions_test", "8"],
          "distorted support": ["--distortions_test", "8"], "five inner steps": ["--glob_update_step_test", "5"],
+         "whole support in each step": ["--inner_batch_test", "0"],
          "within an alphabet": ["--within-alphabet"]}  # what the predictions come from beside the checkpoint: flags of evaluate.py
 QUERIES = 15  # a class
 
@@ -70,8 +71,7 @@ def wanted(config: Config, split: str) -> list[Figure]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
     A classifier serves as many classes as it was trained for, or fewer; and its own number of shots, but for Reptile, whose training
-    does not know it; one shot with distorted copies of it as well, and MAML's 5-way 5-shot with more inner steps, which is where they help
-    (benchmarks/experiments.md). Metric methods have the statistics of batch normalisation that their papers have.
+    does not know it. Metric methods have the statistics of batch normalisation that their papers have.
     """
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]
@@ -81,10 +81,17 @@ def wanted(config: Config, split: str) -> list[Figure]:
         kinds = ["", "refined"] if config.algorithm == "protonet" and split == "random" else [""]
         return [Figure(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
     served = [task for task in TASKS if task[0] <= config.n_way and (task[1] == config.k_spt or config.algorithm == "reptile")]
-    exact = config.algorithm == "maml" and not config.first_order
     return [*(Figure(*task, bn, "") for task in served for bn in MODES),
-            *(Figure(*task, "transductive", "distorted support") for task in served if task[1] == 1),
-            *(Figure(*task, "transductive", "five inner steps") for task in served if task == (5, 5) and exact)]
+            *(Figure(*task, "transductive", kind) for task in served for kind in helpful(config, *task))]
+
+
+def helpful(config: Config, n_way: int, k_spt: int) -> list[str]:
+    """The kinds of predictions that are better than the plain ones on validation characters (benchmarks/experiments.md)."""
+    if k_spt == 1:
+        return ["distorted support"]
+    if config.algorithm == "reptile":
+        return ["whole support in each step"] if 2 * config.inner_batch_test <= n_way * k_spt else []
+    return ["five inner steps"] if n_way == 5 and not config.first_order else []
 
 
 def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> None:

@@ -19,8 +19,9 @@ def test_what_is_measured_of_each_method():
     assert set(figures()) == {(5, 1, ""), (5, 1, "distorted support")} and len(table.wanted(Config(), "random")) == 3
     assert set(figures(n_way=20, k_spt=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
     assert set(figures(n_way=20, k_spt=5, first_order=True)) == {(5, 5, ""), (20, 5, "")}
-    assert set(figures(algorithm="reptile", n_way=20)) == {
-        *((way, shot, "") for way in (5, 20) for shot in (1, 5)), (5, 1, "distorted support"), (20, 1, "distorted support")}
+    whole = "whole support in each step"
+    assert set(figures(algorithm="reptile", n_way=20, inner_batch_test=20)) == {
+        *((way, shot, "") for way in (5, 20) for shot in (1, 5)), (5, 1, "distorted support"), (20, 1, "distorted support"), (20, 5, whole)}
     assert figures(algorithm="matching") == {(way, shot, ""): "inductive" for way in (5, 20) for shot in (1, 5)}
     assert set(figures(algorithm="protonet")) == {(way, shot, kind) for way in (5, 20) for shot in (1, 5) for kind in ("", "refined")}
     assert set(figures(algorithm="siamese", train_shot=1, train_query=1)) == {(way, 1, k) for way in (5, 20) for k in ("", "fine-tuned")}

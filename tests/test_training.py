@@ -215,6 +215,7 @@ def test_evaluation_modes_and_steps(data, run):
 def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_path):
     assert "no checkpoint for n_way 20 and k_spt 5" in evaluate(data, run[0], "--n_way", 20, "--k_spt", 5, status=2).stderr
     file = run[0] / "checkpoints" / "maml_5w1s.pkl"
+    assert "is for reptile, not for maml" in evaluate(data, run[0], "--inner_batch_test", 0, status=2).stderr
     assert "was trained for n_way 5" in evaluate(data, run[0], "--checkpoint", file, "--n_way", 6, status=2).stderr
     script("make_data.py", "--raw", raw, "--out", tmp_path / "seed", "--seed", 1)
     assert "was trained or chosen on" in evaluate(tmp_path / "seed", run[0], status=2).stderr
@@ -278,6 +279,12 @@ def test_every_algorithm_and_network_trains_and_evaluates(data, tmp_path, flags)
     train(data, tmp_path, *flags, "--name", "a")
     report = json.loads(evaluate(data, tmp_path, "--checkpoint", tmp_path / "checkpoints" / "a.pkl", "--json").stdout)
     assert 0.1 < report["accuracy"] <= 1
+
+
+def test_steps_on_all_of_the_support(data, tmp_path):
+    train(data, tmp_path, "--algorithm", "reptile", "--train_query", 0, "--inner_batch_test", 2)
+    two, every = (evaluate(data, tmp_path, "--inner_batch_test", n).stdout.splitlines() for n in (2, 0))
+    assert "each update step on 0 support images (0: all)" in every and two[-1] != every[-1]
 
 
 def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
