@@ -60,10 +60,11 @@ def test_inner_batches_cycle_through_the_support():
     assert [w[0].item() for w, _ in learner.inner_loop(x, x, 3, 2)] == pytest.approx([0.75, 1.625, 2.3125])
 
 
-def test_all_of_the_support_in_each_step_of_tests():
+@pytest.mark.parametrize("batch", [0, 5])
+def test_all_of_the_support_in_each_step_of_tests(batch):
     """The same three images have the mean 7/3: phi = 0 -> 7/6 -> 7/4."""
     x = paddle.to_tensor([[[1.0], [2.0], [4.0]]], dtype="float64")
-    adapted = reptile(Point([0.0]), batch_test=0).adapt(x, x)
+    adapted = reptile(Point([0.0]), batch_test=batch).adapt(x, x)
     assert [state.weights[0].item() for state in adapted] == pytest.approx([0, 7 / 6, 7 / 4])
 
 

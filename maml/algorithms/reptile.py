@@ -38,7 +38,7 @@ class Reptile:
     """Reptile on `network`.
 
     inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images): of U in training; steps_test,
-    batch_test: of U afterwards, batch_test 0 for all of the support; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its rate; inductive: batch normalisation
+    batch_test: of U afterwards, batch_test 0, or more than there are, for all of the support; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its rate; inductive: batch normalisation
     predicts a query with the statistics of the support and this one image, as the authors do, instead of the query batch's own; augment:
     what adaptation in tests makes of a support and its labels; loss: of outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...]
     over the tasks of all processes.
@@ -86,7 +86,8 @@ class Reptile:
         """phi, then W after each of `steps_test` mini-batches of the support [T, way * shot, 1, H, W]."""
         support_x, support_y = self.augment(support_x, support_y)
         yield Adapted(fn.for_each_task(self.theta, support_x.shape[0]), support_x)
-        for w, _ in self.inner_loop(support_x, support_y, self.steps_test, self.batch_test or support_x.shape[1]):
+        images = support_x.shape[1]
+        for w, _ in self.inner_loop(support_x, support_y, self.steps_test, min(self.batch_test or images, images)):
             yield Adapted(w, support_x)
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
