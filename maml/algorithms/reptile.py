@@ -38,10 +38,10 @@ class Reptile:
     """Reptile on `network`.
 
     inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images): of U in training; steps_test,
-    batch_test: of U afterwards, batch_test 0, or more than there are, for all of the support; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its rate; inductive: batch normalisation
-    predicts a query with the statistics of the support and this one image, as the authors do, instead of the query batch's own; augment:
-    what adaptation in tests makes of a support and its labels; loss: of outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...]
-    over the tasks of all processes.
+    batch_test: of U afterwards, batch_test 0, or more than there are, for all of the support; outer_optimizer: "sgd", which is Algorithm
+    2, or "adam"; epsilon: its rate; inductive: batch normalisation predicts a query with the statistics of the support and this one image,
+    as the authors do, instead of the query batch's own; augment: what adaptation in tests makes of a support and its labels; loss: of
+    outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...] over the tasks of all processes.
     """
 
     embeds_alone = False  # each task has weights of its own
