@@ -1,4 +1,4 @@
-"""Shared by all tests: a small raw corpus, arrays made of it, and gradients by finite differences."""
+"""Shared by all tests: a small raw corpus, arrays made of it, runs of the scripts on them, and gradients by finite differences."""
 
 from __future__ import annotations
 
@@ -127,3 +127,45 @@ def script(*arguments, status: int = 0, cwd: Path = ROOT, **environment) -> subp
                           capture_output=True, timeout=300)
     assert done.returncode == status, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
+
+
+TINY = ["--task_num", 2, "--k_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 2, "--val_tasks", 5, "--val_every", 4,
+        "--print_every", 4, "--save_every", 3, "--epochs", 8, "--workers", 1]
+
+
+def folders(data, out):
+    """Flags that read arrays from `data` and write below `out`."""
+    return ["--data", data, "--logdir", out / "log", "--checkpoints", out / "checkpoints"]
+
+
+def train(data, out, *flags, status=0):
+    """Run train.py for a few seconds."""
+    return script("train.py", *folders(data, out), *TINY, *flags, status=status)
+
+
+def resume_file(out, name="maml_5w1s"):
+    """Where `train` leaves what --resume needs."""
+    return out / "log" / name / "resume.pkl"
+
+
+def evaluate(data, run, *flags, status=0):
+    """Run evaluate.py on the weights that `train` left below `run`."""
+    return script("evaluate.py", "--data", data, "--checkpoints", run / "checkpoints", "--tasks", 9, "--workers", 1, *flags, status=status)
+
+
+@pytest.fixture(scope="session")
+def run(data, tmp_path_factory):
+    """An uninterrupted run: its folder and what it printed."""
+    out = tmp_path_factory.mktemp("run")
+    return out, train(data, out).stdout
+
+
+def same(a, b):
+    """Whether two states are equal to the bit, but for times and places."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k not in ("seconds", "logdir", "checkpoints", "workers"))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return a == b
