@@ -102,7 +102,7 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
     if data is None:
         raise errors.UserError(f"{path}: was trained on the {split} split, which is not in {', '.join(folders)}; name its arrays by --data")
     report = {"method": method(model.config), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-              "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
+              "train_on_val": model.config.train_on_val, "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
               "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine()}
     figures, results = wanted(model.config, split), {}
     if report_path.exists() and (known := json.loads(report_path.read_text(encoding="utf-8")))["sha256"] == report["sha256"]:
@@ -154,7 +154,7 @@ def rows(folder: Path) -> list[list[str]]:
         for (way, shot, kind), modes in by_row.items():
             shown = [modes[bn] for bn in MODES if bn in modes]
             found.append((list(NAMES).index(report["method"]), list(KINDS).index(kind), TASKS.index((way, shot)), name,
-                          [", ".join([NAMES[report["method"]], *[kind] * bool(kind)]), f"{way}-way {shot}-shot",
+                          [", ".join([label(report), *[kind] * bool(kind)]), f"{way}-way {shot}-shot",
                            "" if kind else PUBLISHED[report["method"]].get((way, shot), ""),
                            *(percent(modes[bn]) if bn in modes else "" for bn in MODES),
                            " / ".join(dict.fromkeys(f"{result['tasks']:,}" for result in shown)), "random", str(report["seed"]),
@@ -164,16 +164,22 @@ def rows(folder: Path) -> list[list[str]]:
 
 def rows_of_other_splits(folder: Path) -> list[list[str]]:
     """The cells of the table on the vinyals lists, with tasks within one alphabet of the background split in one column."""
-    found: dict[str, dict[Any, str]] = {}
-    origin: dict[str, list[str]] = {}
+    found: dict[tuple[int, str], dict[Any, str]] = {}
+    origin: dict[tuple[int, str], list[str]] = {}
     for name, report, results in reports(folder):
         cells = {figure.kind or (figure.n_way, figure.k_spt): percent(result) for figure, result in results.items()
                  if result["split"] != "random"}
         if cells:
-            found.setdefault(report["method"], {}).update(cells)
-            origin.setdefault(report["method"], []).append(weights(name))
-    return [[name, *(found[key].get(column, "") for column in [*TASKS, "within an alphabet"]), ", ".join(origin[key])]
-            for key, name in NAMES.items() if key in found]
+            row = list(NAMES).index(report["method"]), label(report)
+            found.setdefault(row, {}).update(cells)
+            origin.setdefault(row, []).append(weights(name))
+    return [[row[1], *(found[row].get(column, "") for column in [*TASKS, "within an alphabet"]), ", ".join(origin[row])]
+            for row in sorted(found)]
+
+
+def label(report: dict[str, Any]) -> str:
+    """The method's name, and whether the weights are of more characters than those of the other rows."""
+    return NAMES[report["method"]] + ", trained on validation characters too" * report.get("train_on_val", False)
 
 
 def weights(name: str) -> str:

@@ -110,17 +110,20 @@ def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
 
 
 def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, tmp_path):
-    """Of two learners that serve any task, the one for as many classes, though its validation accuracy, of harder tasks, is lower."""
+    """Of learners that serve any task, one for as many classes, though its validation accuracy, of harder tasks, is lower; and the best
+    on validation characters that it was not trained on."""
     state = checkpoint.load(run[0] / "checkpoints" / "maml_5w1s.pkl")
     for way, accuracy, split in ((5, 0.9, "random"), (20, 0.8, "random"), (20, 0.95, "background")):
         made = {**state, "config": {**state["config"], "algorithm": "protonet", "n_way": way},
                 "best": {"accuracy": accuracy, "epoch": 1}, "data": {**state["data"], "split": split}}
         checkpoint.save(made, tmp_path / f"{split}{way}.pkl")
+        seen = {**made, "config": {**made["config"], "train_on_val": True}, "best": {"accuracy": 0.99, "epoch": 1}}
+        checkpoint.save(seen, tmp_path / f"{split}{way}_seen.pkl")
     index = omniglot.read_index(data)
     find = lambda *task, **more: trained.find(tmp_path, *task, **more).path.name  # noqa: E731
     assert find(20, 1, data=index) == "random20.pkl" and find(5, 1, data=index) == "random5.pkl" and find(7, 5, data=index) == "random5.pkl"
     assert find(20, 1) == "background20.pkl"
-    (tmp_path / "random5.pkl").unlink()
-    (tmp_path / "random20.pkl").unlink()
+    for name in tmp_path.glob("random*.pkl"):
+        name.unlink()
     with pytest.raises(UserError, match="no checkpoint for n_way 5 and k_spt 1 and the random split"):
         find(5, 1, data=index)

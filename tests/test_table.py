@@ -34,10 +34,10 @@ def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
     assert table.method(Config(network="pooled")) == "maml" and table.method(Config(first_order=True)) == "fomaml"
 
 
-def write(folder, name, method, *results, seconds=3661):
+def write(folder, name, method, *results, seconds=3661, **more):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
     results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
-    (folder / f"{name}.json").write_text(json.dumps({"method": method, "trained_seconds": seconds, "seed": 3, "results": results}))
+    (folder / f"{name}.json").write_text(json.dumps({"method": method, "trained_seconds": seconds, "seed": 3, "results": results, **more}))
 
 
 def test_rows(tmp_path):
@@ -57,8 +57,10 @@ def test_rows_of_other_splits(tmp_path):
           (Figure(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}))
     write(tmp_path, "w", "matching", (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}))
     write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
+    write(tmp_path, "y", "matching", (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}), train_on_val=True)
     assert table.rows_of_other_splits(tmp_path) == [
-        ["Matching Networks", "98.00 ± 0.10", "", "", "98.50 ± 0.10", "80.00 ± 0.10", "[v](checkpoints/v.pkl), [w](checkpoints/w.pkl)"]]
+        ["Matching Networks", "98.00 ± 0.10", "", "", "98.50 ± 0.10", "80.00 ± 0.10", "[v](checkpoints/v.pkl), [w](checkpoints/w.pkl)"],
+        ["Matching Networks, trained on validation characters too", "99.00 ± 0.10", "", "", "", "", "[y](checkpoints/y.pkl)"]]
 
 
 @pytest.fixture(scope="module")
