@@ -56,10 +56,12 @@ class TaskSampler:
 
     V is 1, or the number of versions of each drawing, any of which may stand for it. With `rotations`, each character turned
     by 0, 90, 180 and 270 degrees is four classes. A class is drawn at most once in a task and gets a random label; a drawing
-    stands in support or query, never in both.
+    stands in support or query, never in both. With `alphabets`, the name of each character's, a task's classes come from as few of them,
+    at random, as have enough; one that is turned is another one.
     """
 
-    def __init__(self, images: np.ndarray, way: int, shot: int, query: int, rng: np.random.Generator, rotations: bool = False):
+    def __init__(self, images: np.ndarray, way: int, shot: int, query: int, rng: np.random.Generator, rotations: bool = False,
+                 alphabets: list[str] | None = None):
         self.characters, drawings = images.shape[:2]
         self.classes = classes = self.characters * (4 if rotations else 1)
         if way > classes:
@@ -67,6 +69,8 @@ class TaskSampler:
         if shot + query > drawings:
             raise UserError(f"k_spt + k_query is {shot + query}, but each class has {drawings} drawings")
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
+        turned = [f"{name} turned {quarter} times" for quarter in range(classes // self.characters) for name in alphabets or []]
+        self.alphabet_of_class = np.unique(turned, return_inverse=True)[1]
 
     @property
     def drawings(self) -> int:
@@ -92,7 +96,10 @@ class TaskSampler:
         """The next `tasks` tasks, or, having drawn them all, only `part` of them (what one of several processes needs)."""
         rng, way, shot, query = self.rng, self.way, self.shot, self.query
         drawings, versions = self.images.shape[1:3]
-        chosen = np.argpartition(rng.random((tasks, self.classes), dtype=np.float32), way - 1, axis=1)[:, :way]
+        place = rng.random((tasks, self.classes), dtype=np.float32)
+        if self.alphabet_of_class.size:
+            place += rng.random((tasks, self.alphabet_of_class.max() + 1)).argsort(axis=1)[:, self.alphabet_of_class]
+        chosen = np.argpartition(place, way - 1, axis=1)[:, :way]
         chosen = rng.permuted(chosen, axis=1)  # labels 0 .. way - 1 in this order
         drawing = rng.random((tasks, way, drawings), dtype=np.float32).argsort(axis=2)[:, :, :shot + query]
         version = rng.integers(versions, size=drawing.shape)

@@ -39,11 +39,12 @@ def learning_rate(config: Config, epoch: int) -> float:
     return config.glob_meta_lr * share[config.schedule]
 
 
-def training_sampler(config: Config, images: np.ndarray) -> TaskSampler:
-    """Tasks of training characters as `config` asks for them."""
+def training_sampler(config: Config, images: np.ndarray, rows: list[str]) -> TaskSampler:
+    """Tasks of training characters, whose names are `rows`, as `config` asks for them."""
     if config.distortions:
         images = with_distortions(images, config.distortions, np.random.default_rng([config.seed, 3]))
-    return TaskSampler(images, *config.train_task, np.random.default_rng([config.seed, 1]), config.rotations)
+    alphabets = [row.split("/")[0] for row in rows] if config.within_alphabets else None
+    return TaskSampler(images, *config.train_task, np.random.default_rng([config.seed, 1]), config.rotations, alphabets)
 
 
 def progress_sampler(config: Config, images: np.ndarray, epoch: int) -> TaskSampler:
@@ -63,10 +64,11 @@ class Run:
         self.config, self.learner, self.index = config, learner, index
         self.best_path, self.resume_path = runs.best_path(config), runs.resume_path(config)
         self.processes = processes or Processes()
-        images = np.concatenate([arrays["train"], arrays["val"]]) if config.train_on_val else arrays["train"]
+        parts = ["train", "val"] if config.train_on_val else ["train"]
+        images, rows = np.concatenate([arrays[part] for part in parts]), [row for part in parts for row in index.rows[part]]
         if config.rotations and any("/rot" in row for row in index.rows["train"]):
             raise UserError(f"{config.data}: its rows are rotations already, which --no-rotations leaves as they are")
-        self.sampler = training_sampler(config, images)
+        self.sampler = training_sampler(config, images, rows)
         self.validation_images = arrays["val"]
         validation_sampler(config, arrays["val"])  # so that too few characters are known now, not in a thousand epochs
         self.epoch = 0

@@ -108,6 +108,26 @@ def test_classes_of_a_task_stand_in_one_alphabet(rng):
     assert set(names(one.support_x)[0].flatten()) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("way, fewest", [(3, 1), (6, 1), (8, 2), (14, 3)])
+def test_classes_of_a_task_come_from_as_few_alphabets_as_have_enough(rng, way, fewest):
+    alphabets = [row.split("/")[0] for row in ROWS]
+    tasks = TaskSampler(named_images(classes=14), way, 1, 2, rng, alphabets=alphabets).sample(60)
+    found = [[alphabets[c] for c in classes] for classes in names(tasks.support_x)[0]]
+    assert min(len(set(task)) for task in found) == fewest and {name for task in found for name in task} == set(alphabets)
+    for task in found:  # all but one are there with all of their characters
+        assert sum(task.count(name) < alphabets.count(name) for name in set(task)) <= 1
+    assert len({c for classes in names(tasks.support_x)[0] for c in classes}) == 14
+
+
+def test_a_turned_alphabet_is_another_one(rng):
+    images = np.zeros((2, 20, 1, 2, 2), np.uint8)
+    images[0, ..., 0, 0], images[1, ..., 0, 0] = 100, 200
+    tasks = TaskSampler(images, 2, 1, 2, rng, rotations=True, alphabets=["Greek", "Greek"]).sample(20)
+    for x in tasks.support_x:  # both of its characters, and in one position
+        (_, *first), (_, *second) = np.argwhere(x > 0)
+        assert first == second and sorted(255 * x.max((1, 2, 3))) == pytest.approx([100, 200])
+
+
 def test_a_part_of_the_tasks_within_alphabets_is_what_it_is_in_the_whole():
     whole, part = (AlphabetSampler(named_images(classes=14), ROWS, 4, 1, 2, np.random.default_rng(0)) for _ in range(2))
     assert all((a[2:5] == b).all() for a, b in zip(whole.sample(6), part.sample(6, slice(2, 5))))
