@@ -57,7 +57,8 @@ class Config:
     train_query: int = option(-1, "tasks", "k_query in training; -1: the same; 0 will do for reptile", low=-1, high=19)
     task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1, high=10_000)
     rotations: bool = option(True, "tasks", "turn training characters by 90, 180 and 270 degrees into classes of their own")
-    within_alphabets: bool = option(False, "tasks", "draw the classes of a training task from as few alphabets as have enough of them")
+    within_alphabets: bool = option(False, "tasks", "give a training task all classes of one random alphabet after the "
+                                   "other until it has enough")
     distortions: int = option(0, "tasks", "training images: slightly distorted copies of each, drawn in its place; 0: none",
                              low=0, high=50)
 

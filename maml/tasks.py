@@ -56,8 +56,8 @@ class TaskSampler:
 
     V is 1, or the number of versions of each drawing, any of which may stand for it. With `rotations`, each character turned
     by 0, 90, 180 and 270 degrees is four classes. A class is drawn at most once in a task and gets a random label; a drawing
-    stands in support or query, never in both. With `alphabets`, the name of each character's, a task's classes come from as few of them,
-    at random, as have enough; one that is turned is another one.
+    stands in support or query, never in both. With `alphabets`, the name of each character's, a task has all classes of one
+    after the other, in random order, until it has enough; an alphabet that is turned is another one.
     """
 
     def __init__(self, images: np.ndarray, way: int, shot: int, query: int, rng: np.random.Generator, rotations: bool = False,

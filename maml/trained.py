@@ -48,8 +48,8 @@ def _is_measurement(h: Any) -> bool:
 def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None, data: Index | None = None) -> Trained:
     """The checkpoint in `folder` for this task (and of this algorithm, and for this split of these data).
 
-    One that was trained for it, else for as many classes, else one that serves them; of several, the best on validation characters,
-    of which one that was trained on them too knows nothing.
+    One that was trained for it, else for as many classes, else one that serves them; of several, the best on validation characters;
+    what was trained on those too comes last, for its accuracy there says nothing.
     """
     def place(t: Trained) -> tuple[bool, bool, bool, float]:
         return ((t.config.n_way, t.config.k_spt) == (n_way, k_spt), t.config.n_way == n_way, not t.config.train_on_val,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import signal
 import time
 from typing import Any
@@ -43,7 +44,8 @@ def training_sampler(config: Config, images: np.ndarray, rows: list[str]) -> Tas
     """Tasks of training characters, whose names are `rows`, as `config` asks for them."""
     if config.distortions:
         images = with_distortions(images, config.distortions, np.random.default_rng([config.seed, 3]))
-    alphabets = [row.split("/")[0] for row in rows] if config.within_alphabets else None
+    # of Alphabet/character or, where a list has its rotations as rows, Alphabet/character/rotation
+    alphabets = [re.sub("/[^/]*", "", row, count=1) for row in rows] if config.within_alphabets else None
     return TaskSampler(images, *config.train_task, np.random.default_rng([config.seed, 1]), config.rotations, alphabets)
 
 

@@ -123,7 +123,7 @@ def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, t
     find = lambda *task, **more: trained.find(tmp_path, *task, **more).path.name  # noqa: E731
     assert find(20, 1, data=index) == "random20.pkl" and find(5, 1, data=index) == "random5.pkl" and find(7, 5, data=index) == "random5.pkl"
     assert find(20, 1) == "background20.pkl"
-    for name in tmp_path.glob("random*.pkl"):
-        name.unlink()
+    for path in tmp_path.glob("random*.pkl"):
+        path.unlink()
     with pytest.raises(UserError, match="no checkpoint for n_way 5 and k_spt 1 and the random split"):
         find(5, 1, data=index)

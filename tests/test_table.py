@@ -37,10 +37,11 @@ def test_only_pooled_classifiers_that_start_from_other_weights_are_named_so():
     assert table.method(Config(network="pooled")) == "maml" and table.method(Config(first_order=True)) == "fomaml"
 
 
-def write(folder, name, method, *results, seconds=3661, **more):
+def write(folder, name, method, *results, seconds=3661, train_on_val=False):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
     results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
-    (folder / f"{name}.json").write_text(json.dumps({"method": method, "trained_seconds": seconds, "seed": 3, "results": results, **more}))
+    (folder / f"{name}.json").write_text(json.dumps({"method": method, "trained_seconds": seconds, "seed": 3,
+                                                     "train_on_val": train_on_val, "results": results}))
 
 
 def test_rows(tmp_path):
@@ -61,6 +62,9 @@ def test_rows_of_other_splits(tmp_path):
     write(tmp_path, "w", "matching", (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}))
     write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
     write(tmp_path, "y", "matching", (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}), train_on_val=True)
+    write(tmp_path, "z", "protonet", (Figure(5, 1, "inductive", "refined"), 0.98, {"refine": 3}), train_on_val=True)
+    assert [cells[0] for cells in table.rows(tmp_path)] == [
+        "Prototypical Networks, trained on validation characters too, refined", "Matching Networks"]
     assert table.rows_of_other_splits(tmp_path) == [
         ["Matching Networks", "98.00 ± 0.10", "", "", "98.50 ± 0.10", "80.00 ± 0.10", "[v](checkpoints/v.pkl), [w](checkpoints/w.pkl)"],
         ["Matching Networks, trained on validation characters too", "99.00 ± 0.10", "", "", "", "", "[y](checkpoints/y.pkl)"]]
@@ -70,7 +74,8 @@ def test_rows_of_other_splits(tmp_path):
 def weights(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("table")
     script("train.py", "--algorithm", "siamese", "--data", data, "--logdir", out / "log", "--checkpoints", out, "--name", "s",
-           "--epochs", 1, "--val_tasks", 2, "--task_num", 1, "--train_shot", 1, "--train_query", 1, "--k_query", 2, "--workers", 1)
+           "--epochs", 1, "--val_tasks", 2, "--task_num", 1, "--train_shot", 1, "--train_query", 1, "--k_query", 2, "--workers", 1,
+           "--train_on_val")
     return out / "s.pkl"
 
 
@@ -91,6 +96,7 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         table.measure(weights, [str(data)], tasks, table.MODES)
     assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
     report = json.loads(weights.with_suffix(".json").read_text())
+    assert report["train_on_val"] is True
     assert [(r["kind"], r["tasks"], "finetune" in r) for r in report["results"]] == [("", 6, False), ("fine-tuned", 6, True)]
     weights.with_suffix(".json").write_text(json.dumps({**report, "sha256": "another file's"}))
     table.measure(weights, [str(data)], 2, ["inductive"])

@@ -1,4 +1,4 @@
-"""train.py as users run it, on a small corpus: logs, interruption, resuming, what it refuses."""
+"""train.py as users run it, on a small corpus: logs, interruption and resuming, where it starts and stops, what it refuses."""
 
 import json
 import os
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY, evaluate, folders, resume_file, same, script, train
 
-from maml import checkpoint
+from maml import checkpoint, omniglot, training
+from maml.config import Config
+from maml.tasks import ink
 
 
 @pytest.mark.both_paddles
@@ -110,6 +112,20 @@ def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_
     train(data, tmp_path, "--train_on_val", "--glob_meta_lr", 0.1)
     best, last = checkpoint.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"), checkpoint.load(resume_file(tmp_path))
     assert best["epoch"] == last["epoch"] == 8 and same(best["weights"], last["weights"])
+
+
+def test_training_tasks_within_alphabets(data):
+    """Classes of a task are those of one alphabet of the training characters, in one of its four positions."""
+    arrays, index = omniglot.read(data)
+    rows = index.rows["train"]
+    size = min(sum(row.startswith(f"{name}/") for row in rows) for name in {row.split("/")[0] for row in rows})
+    for named in (rows, [f"{row}/rot000" for row in rows]):
+        config = Config(n_way=size, k_spt=10, k_query=10, within_alphabets=True)
+        tasks = training.training_sampler(config, arrays["train"], named).sample(20)
+        upright = {image.tobytes(): row.split("/")[0] for row, drawings in zip(rows, ink(arrays["train"])) for image in drawings[:, 0]}
+        for x in tasks.support_x[:, :, 0]:
+            turned = [{upright.get(np.ascontiguousarray(np.rot90(image, quarter)).tobytes()) for image in x} for quarter in range(4)]
+            assert any(len(names) == 1 and None not in names for names in turned)
 
 
 @pytest.mark.parametrize("flags", [
