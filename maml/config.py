@@ -33,6 +33,7 @@ class Config:
     network: str = option("auto", "method", "embedding: four convolutions, strided or max-pooled; MAML's dense 256-128-64-64; a 64-64 "
                           "perceptron; the Siamese network as published, for 105 x 105 pixels; auto: the algorithm's usual one",
                           choices=["auto", "strided", "pooled", "dense", "perceptron", "koch"])
+    filters: int = option(64, "method", "of each convolution of strided and pooled; 64 in the papers", low=1, high=4096)
     distance: str = option("auto", "method", "of queries from prototypes (protonet) or support images (matching); euclidean is squared; "
                            "auto: euclidean for protonet, cosine for matching", choices=["auto", "euclidean", "cosine", "dot"])
     context_steps: int = option(0, "method", "full context embeddings of matching with so many steps of attention; 0: none", low=0,
@@ -110,6 +111,8 @@ class Config:
             raise UserError("learned_rates is for maml with its second derivatives: drop it, or first_order")
         if self.algorithm not in ANY_WAY and self.network == "koch":
             raise UserError(f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or perceptron")
+        if self.filters != 64 and self.network not in ("auto", "strided", "pooled"):
+            raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
         if self.refine and self.algorithm != "protonet":
             raise UserError(f"refine is for protonet, not for {self.algorithm}")
         if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):

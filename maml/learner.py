@@ -57,7 +57,8 @@ def make(config: Config, image_size: int = 28,
     usual = "pooled" if config.algorithm in ANY_WAY else "strided"
     rng = np.random.default_rng([config.seed, 0])
     augment = partial(with_distorted_views, copies=config.distortions_test)
-    network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size, config.dense_deviation)
+    network = networks.make(usual if config.network == "auto" else config.network, way, rng, image_size, config.filters,
+                            config.dense_deviation)
     if config.algorithm == "reptile":
         return Reptile(network, inner_lr=config.glob_base_lr, epsilon=config.glob_meta_lr, inner_steps=config.glob_update_step,
                        inner_batch=config.inner_batch, steps_test=config.glob_update_step_test, batch_test=config.inner_batch_test,

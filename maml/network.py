@@ -89,8 +89,8 @@ class Network(nn.Layer, ABC):
 
 
 class ConvNet(Network):
-    """Blocks of 3x3 convolution, batch normalisation, ReLU, 64 filters; strided as MAML's on Omniglot (Finn et al. 2017, section 5.2),
-    or max-pooled as the metric methods' (Vinyals et al. 2016, section 4.1.1).
+    """Blocks of 3x3 convolution, batch normalisation and ReLU, with 64 filters in the papers; strided as MAML's on Omniglot (Finn et al.
+    2017, section 5.2), or max-pooled as the metric methods' (Vinyals et al. 2016, section 4.1.1).
 
     Parameters: w [9 * C_in, filters], gamma [1, filters], beta [1, filters] of each block. There are no convolution biases: batch
     normalisation subtracts them again. There are at least two `blocks`.
@@ -227,8 +227,10 @@ class KochNet(Network):
         return F.sigmoid(F.linear(h.flatten(1), w, b)).reshape([tasks, images, self.features])
 
 
-def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int = 28, dense_deviation: float = 0.2) -> Network:
-    """The network that a configuration names: strided, pooled, dense, perceptron or koch, whose `dense_deviation` that is."""
+def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int = 28, filters: int = 64,
+         dense_deviation: float = 0.2) -> Network:
+    """The network that a configuration names: strided or pooled, which have `filters`, dense, perceptron, or koch, which has the
+    `dense_deviation`."""
     if kind == "dense":
         return DenseNet(way, rng, image_size)
     if kind == "perceptron":
@@ -238,4 +240,4 @@ def make(kind: str, way: int | None, rng: np.random.Generator, image_size: int =
             raise UserError(f"network koch is for images of {KochNet.IMAGE_SIZE} x {KochNet.IMAGE_SIZE} pixels, these have {image_size}; "
                             f"make others by make_data.py --image-size {KochNet.IMAGE_SIZE}, or choose network pooled")
         return KochNet(rng, dense_deviation)
-    return ConvNet(way, rng, image_size, pooled=kind == "pooled")
+    return ConvNet(way, rng, image_size, pooled=kind == "pooled", filters=filters)

@@ -27,14 +27,15 @@ READMES = {
     "README_zh.md": (["方法", "任务", "论文", "本项目，直推", "本项目，归纳", "任务数", "划分", "种子", "训练时长", "权重"],
                      ["方法", "5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot", "同一字母表内", "权重"])}
 NAMES = {"maml": "MAML", "maml pooled": "MAML, max-pooled, from a prototypical encoder", "fomaml": "FOMAML", "reptile": "Reptile",
-         "protonet": "Prototypical Networks", "matching": "Matching Networks", "siamese pairs": "Siamese, pairs",
-         "siamese triplets": "Siamese, triplets"}
+         "protonet": "Prototypical Networks", "protonet wide": "Prototypical Networks, wide",
+         "matching": "Matching Networks", "siamese pairs": "Siamese, pairs", "siamese triplets": "Siamese, triplets"}
 PUBLISHED = {  # %, of the papers, whose protocols README tells
     "maml": {(5, 1): "98.7 ± 0.4", (5, 5): "99.9 ± 0.1", (20, 1): "95.8 ± 0.3", (20, 5): "98.9 ± 0.2"},
     "maml pooled": {},
     "fomaml": {(5, 1): "98.3 ± 0.5", (5, 5): "99.2 ± 0.2", (20, 1): "89.4 ± 0.5", (20, 5): "97.9 ± 0.1"},
     "reptile": {(5, 1): "97.68 ± 0.04", (5, 5): "99.48 ± 0.06", (20, 1): "89.43 ± 0.14", (20, 5): "97.12 ± 0.32"},
     "protonet": {(5, 1): "98.8", (5, 5): "99.7", (20, 1): "96.0", (20, 5): "98.9"},
+    "protonet wide": {},
     "matching": {(5, 1): "98.1", (5, 5): "98.9", (20, 1): "93.8", (20, 5): "98.5"},
     "siamese pairs": {(5, 1): "96.7", (20, 1): "88.0"},  # Matching Networks' baseline
     "siamese triplets": {},
@@ -64,6 +65,8 @@ def method(config: Config) -> str:
         return f"siamese {config.objective}"
     if config.algorithm == "maml":
         return "fomaml" if config.first_order else "maml pooled" if config.network == "pooled" and config.start else "maml"
+    if config.algorithm == "protonet":
+        return "protonet wide" if config.filters > 64 else "protonet"
     return config.algorithm
 
 

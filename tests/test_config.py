@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 from conftest import ROOT, script
 
-from maml import config
+from maml import config, learner
 from maml.errors import UserError
 
 
@@ -64,6 +64,7 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
 
 @pytest.mark.parametrize("settings, message", [
     ({"algorithm": "reptile", "network": "koch"}, "koch is for siamese"),
+    ({"network": "dense", "filters": 128}, "filters is for networks strided and pooled"),
     ({"refine": 1}, "refine is for protonet"),
     ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
     ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
@@ -107,3 +108,9 @@ def test_committed_configurations_state_only_what_differs(path):
     default = dataclasses.asdict(config.Config())
     stated = config.read_yaml(path)
     assert stated and all(default[key] != value for key, value in stated.items())
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "protonet"])
+def test_the_number_of_filters_is_a_setting(algorithm):
+    theta = learner.make(config.Config(algorithm=algorithm, filters=8)).theta
+    assert [p.shape for p in theta[:6:3]] == [[9, 8], [9 * 8, 8]]

@@ -15,7 +15,7 @@ SECONDS = 2.0  # within which a setting that cannot be is refused
 SMALL = {"n_way": 2, "k_query": 2, "task_num": 1, "glob_update_step": 1, "glob_update_step_test": 1, "val_tasks": 1, "epochs": 2}
 LARGEST = {"n_way": 9, "train_way": 9, "task_num": 3, "glob_update_step": 3, "glob_update_step_test": 3, "context_steps": 3, "val_tasks": 3,
            "inner_batch": 30, "inner_batch_test": 30, "distortions": 1, "epochs": 2, "k_spt": 30, "k_query": 30, "train_shot": 30,
-           "train_query": 30}  # what two steps in an instant allow
+           "train_query": 30, "filters": 70}  # what two steps in an instant allow
 FIELDS = {name: f for name, f in config.Config.__dataclass_fields__.items() if name not in ("data", "logdir", "checkpoints", "use_gpu",
                                                                                           "workers")}
 

@@ -34,6 +34,11 @@ def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
     assert table.method(Config(network="pooled")) == "maml" and table.method(Config(first_order=True)) == "fomaml"
 
 
+def test_prototypical_networks_of_more_filters_have_rows_of_their_own():
+    assert [table.method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)] == ["protonet", "protonet wide"]
+    assert set(figures(algorithm="protonet", filters=128)) == set(figures(algorithm="protonet"))
+
+
 def write(folder, name, method, *results, seconds=3661, train_on_val=False):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
     results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
