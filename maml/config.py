@@ -111,7 +111,7 @@ class Config:
             raise UserError("learned_rates is for maml with its second derivatives: drop it, or first_order")
         if self.algorithm not in ANY_WAY and self.network == "koch":
             raise UserError(f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or perceptron")
-        if self.filters != 64 and self.network not in ("auto", "strided", "pooled"):
+        if self.filters != Config.filters and self.network not in ("auto", "strided", "pooled"):
             raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
         if self.refine and self.algorithm != "protonet":
             raise UserError(f"refine is for protonet, not for {self.algorithm}")

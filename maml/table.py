@@ -66,7 +66,7 @@ def method(config: Config) -> str:
     if config.algorithm == "maml":
         return "fomaml" if config.first_order else "maml pooled" if config.network == "pooled" and config.start else "maml"
     if config.algorithm == "protonet":
-        return "protonet wide" if config.filters > 64 else "protonet"
+        return "protonet wide" if config.filters > Config.filters else "protonet"
     return config.algorithm
 
 
