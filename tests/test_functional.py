@@ -156,13 +156,13 @@ def test_clip_by_task_scales_only_what_is_too_long():
 
 
 def test_in_parts_equals_the_whole(rng):
-    a, b = [paddle.to_tensor(rng.standard_normal((5, 3)))], paddle.to_tensor(rng.standard_normal((5, 2)))
+    a, b, c = (paddle.to_tensor(rng.standard_normal((5, columns))) for columns in (3, 2, 2))
 
-    def f(a, b):
-        return [p + 1 for p in a], b * 2
+    def f(nested, b):
+        return [p + q for p, q in nested], b * 2
 
-    whole, parts = f(a, b), fn.in_parts(f, 2, a, b)
-    assert (parts[0][0].numpy() == whole[0][0].numpy()).all() and (parts[1].numpy() == whole[1].numpy()).all()
+    (whole, doubled), (parts, doubled_in_parts) = f([(a, a), (b, c)], b), fn.in_parts(f, 2, [(a, a), (b, c)], b)
+    assert len(parts) == 2 and all((p.numpy() == w.numpy()).all() for p, w in zip([*parts, doubled_in_parts], [*whole, doubled]))
 
 
 @pytest.fixture(params=[1 << 8, 1 << 22], ids=["many blocks", "one block"])

@@ -202,6 +202,18 @@ def test_inductive_prediction_does_not_depend_on_the_other_queries(rng):
     assert relative_error(prediction_of_the_first(False, 2), prediction_of_the_first(False, 6)) > 1e-3
 
 
+@pytest.mark.parametrize("inductive", [False, True])
+def test_tasks_are_predicted_one_after_the_other_as_they_are_together(rng, inductive):
+    network, (support_x, support_y, query_x, _) = small_network("pooled", rng), map(paddle.to_tensor, small_tasks(rng, tasks=3))
+    maml = learner(network, inductive=inductive)
+    *_, adapted = maml.adapt(support_x, support_y)
+    scores = []
+    for images in (1, 18):  # of one task at once, and of all three
+        maml.QUERY_IMAGES = images
+        scores.append(maml.predict(adapted, query_x).numpy())
+    assert relative_error(*scores) < 1e-9
+
+
 def test_inductive_prediction_of_the_support_equals_transductive(rng):
     network, tasks = small_network("pooled", rng), small_tasks(rng)
     support_x, support_y = map(paddle.to_tensor, tasks[:2])

@@ -121,11 +121,14 @@ class MAML:
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
         """Scores [T, N, way] of query images [T, N, 1, H, W]."""
+        def part(theta, statistics, x):
+            return self.network(x, theta, [fn.Statistics(*layer) for layer in statistics])
+
+        statistics: list[fn.Statistics] = []
         with paddle.no_grad():
-            statistics = None
             if self.inductive:
-                self.network(adapted.support, adapted.theta, record=(statistics := []))
-            return self.network(query_x, adapted.theta, statistics)
+                self.network(adapted.support, adapted.theta, record=statistics)
+            return fn.in_parts(part, max(1, self.QUERY_IMAGES // query_x.shape[1]), adapted.theta, statistics, query_x)
 
     def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
         """Embeddings [T, N, D] of images [T, N, 1, H, W]."""

@@ -46,9 +46,9 @@ def clip_by_task(gradients: Sequence[Tensor], largest: float) -> list[Tensor]:
 
 
 def in_parts(f: Callable, size: int, *batches: Any) -> Any:
-    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, [T, ...] each, both in and out."""
+    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, nested or not, [T, ...] each, both in and out."""
     def slices(batch, part):
-        return [p[part] for p in batch] if isinstance(batch, (list, tuple)) else batch[part]
+        return [slices(p, part) for p in batch] if isinstance(batch, (list, tuple)) else batch[part]
 
     def joined(results):
         if isinstance(results[0], (list, tuple)):
