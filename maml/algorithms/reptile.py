@@ -94,7 +94,8 @@ class Reptile:
         """Scores [T, N, way] of query images [T, N, 1, H, W]."""
         with paddle.no_grad():
             if not self.inductive:
-                return fn.in_parts(self.network, 1, query_x, adapted.weights)  # one task's activations stay in the cache
+                # one task at a time, whose activations stay in the cache
+                return fn.in_parts(lambda w, x: self.network(x, w), 1, adapted.weights, query_x)
             each = [self.network(paddle.concat([adapted.support_x, query_x[:, n:n + 1]], axis=1), adapted.weights)[:, -1:]
                     for n in range(query_x.shape[1])]
             return paddle.concat(each, axis=1)
