@@ -136,11 +136,15 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
         print(warning, file=sys.stderr)
     learner = learner_of(arguments, model, arguments.n_way)
     way, shot, query = (getattr(arguments, key) or getattr(model.config, key) for key in ("n_way", "k_spt", "k_query"))
-    images, rng = arrays[arguments.part], np.random.default_rng([arguments.seed, 4])
-    if arguments.within_alphabet is None:
-        sampler = TaskSampler(images, way, shot, query, rng)
-    else:
-        sampler = AlphabetSampler(images, index.rows[arguments.part], way, shot, query, rng, arguments.within_alphabet or None)
+    images, rows = arrays[arguments.part], index.rows[arguments.part]
+
+    def tasks_of(images: np.ndarray) -> TaskSampler | AlphabetSampler:
+        rng = np.random.default_rng([arguments.seed, 4])
+        if arguments.within_alphabet is None:
+            return TaskSampler(images, way, shot, query, rng)
+        return AlphabetSampler(images, rows, way, shot, query, rng, arguments.within_alphabet or None)
+
+    sampler = tasks_of(images)
     result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
                                  lambda items: watched(items, len(items), "batches", "evaluating") if processes.first else items,
                                  every_step=not arguments.last_step)
@@ -156,8 +160,12 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
     if arguments.figures:
         from maml import figures
 
-        drawn = figures.of_checkpoint(model, learner, sampler)
-        save(arguments.figures, {**drawn, "characters.png": figures.of_characters(images, index.rows[arguments.part], rng)})
+        drawn = {**figures.of_checkpoint(model, learner, sampler), "characters.png": figures.of_characters(images, rows, sampler.rng)}
+        if not result.correct.all():
+            numbers = np.arange(images.shape[0] * images.shape[1]).reshape([*images.shape[:2], 1, 1])
+            asked = evaluation.queries(tasks_of(numbers), arguments.tasks)[..., 0]
+            drawn["hardest.png"] = figures.of_hardest(images, rows, asked, result.correct)
+        save(arguments.figures, drawn)
     print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -17,15 +17,12 @@ from maml.tasks import TaskBatch, TaskSampler
 TASKS_AT_ONCE = 8
 
 
-@dataclass(frozen=True)
-class Result:
-    """Accuracies and query losses, [tasks, steps + 1]: column 0 is before adaptation, column k after k update steps.
+class Result(NamedTuple):
+    """Of tasks after each update step, of which column 0 is before adaptation, or, where only the last was measured, after that one."""
 
-    [tasks, 1] where only the last step was measured.
-    """
-
-    accuracies: np.ndarray
-    losses: np.ndarray
+    accuracies: np.ndarray  # [tasks, steps + 1], or [tasks, 1]
+    losses: np.ndarray      # as many, of the queries
+    correct: np.ndarray     # [tasks, way * query], 1 for each query that was told right after the last step, else 0
 
     @property
     def vector(self) -> np.ndarray:
@@ -51,7 +48,8 @@ def measure(learner: Learner, tasks: TaskBatch, every_step: bool = True) -> Resu
     scores = [learner.predict(adapted, query_x) for adapted in (states if every_step else deque(states, maxlen=1))]
     with paddle.no_grad():
         return Result(np.stack([fn.accuracy(s, query_y).numpy() for s in scores], axis=1),
-                      np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1))
+                      np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1),
+                      fn.correct(scores[-1], query_y).numpy())
 
 
 def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Processes | None = None,
@@ -71,7 +69,14 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
         if mine or total is None:
             result = measure(learner, drawn, every_step)
         if total is None:
-            total = np.zeros((2, tasks, result.accuracies.shape[1]), np.float32)
+            total = [np.zeros((tasks, part.shape[1]), np.float32) for part in result]
         if mine:
-            total[:, start:start + size] = result.accuracies, result.losses
-    return Result(*processes.sum(total))
+            for whole, part in zip(total, result):
+                whole[start:start + size] = part
+    return Result(*map(processes.sum, total))
+
+
+def queries(sampler: TaskSampler, tasks: int) -> np.ndarray:
+    """The queries [tasks, way * query, ...] of the tasks that `evaluate` draws from a sampler in the same state."""
+    starts = range(0, tasks, TASKS_AT_ONCE)
+    return np.concatenate([sampler.sample(min(TASKS_AT_ONCE, tasks - start)).query_x for start in starts])

@@ -46,15 +46,19 @@ def learning_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
     return figure
 
 
-def characters(images: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """A row of drawings for each class: images [classes, drawings, 1, H, W] (ink 1)."""
+def characters(images: np.ndarray, names: Sequence[str], title: str, said: Sequence[str] = ()) -> Figure:
+    """A row of drawings for each class: images [classes, drawings, 1, H, W] (ink 1). What is `said` of the first of a row stands over it,
+    in a frame."""
     rows, columns = images.shape[:2]
     figure = Figure(figsize=(1.1 * columns + 1.6, 1.1 * rows + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=11)
-    for name, line, drawings in zip(names, figure.subplots(rows, columns, squeeze=False), images[:, :, 0]):
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for name, line, drawings in zip(names, grid, images[:, :, 0]):
         for axes, drawing in zip(line, drawings):
             _show(axes, drawing)
         line[0].set_ylabel(name.replace("/", "\n"), fontsize=8, rotation=0, ha="right", va="center")
+    for text, axes, drawing in zip(said, grid[:, 0], images[:, 0, 0]):
+        _show(axes, drawing, text, WRONG)
     return figure
 
 

@@ -63,7 +63,7 @@ def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_p
 
 def test_figures(data, run, tmp_path):
     evaluate(data, run[0], "--figures", tmp_path / "figures")
-    for name in ("learning_curves.png", "predictions.png"):
+    for name in ("learning_curves.png", "predictions.png", "hardest.png"):
         with Image.open(tmp_path / "figures" / name) as image:
             assert image.size[0] > 500
     (tmp_path / "file").touch()

@@ -55,9 +55,19 @@ def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
     assert result.mean == pytest.approx(0.5, abs=0.01) and result.vector[0] == 0
 
 
+def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeypatch):
+    monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", 1)
+    sample = lambda x: TaskSampler(x, 5, 1, 19, np.random.default_rng(0))  # noqa: E731
+    result = evaluation.evaluate(Known(), sample(images()), 7)
+    asked = evaluation.queries(sample(np.arange(100).reshape(5, 20, 1, 1)), 7)
+    assert asked.shape == (7, 95, 1) and result.correct.shape == (7, 95)
+    assert (result.correct == (asked[..., 0] % 2 == 0)).all()
+    assert np.allclose(result.correct.mean(axis=1), result.accuracies[:, 1])
+
+
 def test_interval_is_of_the_mean_over_tasks():
     accuracies = np.array([[0.0, 0.5], [0.0, 0.7], [0.0, 0.9], [0.0, 0.7]])
-    result = evaluation.Result(accuracies, accuracies)
+    result = evaluation.Result(accuracies, accuracies, accuracies)
     assert result.mean == pytest.approx(0.7)
     assert result.interval == pytest.approx(1.96 * np.std([0.5, 0.7, 0.9, 0.7], ddof=1) / 2)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maml import plots
+from maml import figures, plots
 
 
 def test_smooth_keeps_constants_and_averages_neighbours():
@@ -17,6 +17,21 @@ def test_learning_curves_have_titles_units_and_a_line_for_each_part():
     assert axes.get_title() == "title" and "%" in axes.get_ylabel() and "epoch" in axes.get_xlabel()
     assert len(axes.lines) == 4 and len(axes.get_legend().get_texts()) == 2
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(59)
+
+
+def test_the_hardest_drawings_stand_first_each_beside_others_of_its_character():
+    images = np.zeros((3, 4, 1, 28, 28), np.uint8)
+    for number in range(12):
+        images[number // 4, number % 4, 0, 0, 0] = 10 * number
+    asked = np.array([[0, 5, 7, 11], [0, 5, 7, 11], [0, 5, 7, 2]])
+    correct = np.array([[1, 0, 1, 1], [1, 0, 0, 1], [1, 0, 1, 0]], np.float32)
+    figure = figures.of_hardest(images, ["A/1", "A/2", "B/1"], asked, correct, most=2, beside=3)
+    assert figure.get_suptitle().startswith("2 of 12 drawings are behind 80% of the errors in 3 tasks")
+    drawn = [round(255 * (1 - float(axes.images[0].get_array()[0, 0]))) // 10 for axes in figure.axes]
+    assert drawn[:4] == [5, 6, 7, 4] and drawn[4:] in ([2, 3, 0, 1], [7, 4, 5, 6])  # both were wrong once
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()][0] == "wrong 100%"
+    assert figure.axes[0].get_ylabel() == "A\n2"
+    assert len(figures.of_hardest(images, ["A/1", "A/2", "B/1"], asked, correct).axes) == 3 * 4  # of four drawings a character
 
 
 def test_predictions_mark_the_wrong_ones():

@@ -103,6 +103,16 @@ def test_inductive_prediction_sees_support_and_one_query(rng):
     assert relative_error(scores[:, 2].numpy(), expected.numpy()) < 1e-12
 
 
+def test_transductive_prediction_sees_the_queries_of_its_own_task(rng):
+    network = convnet(rng)
+    x, y, query = (paddle.to_tensor(a) for a in (rng.random((2, 4, 1, 6, 6)), np.tile([0, 1, 0, 1], (2, 1)), rng.random((2, 3, 1, 6, 6))))
+    learner = reptile(network, loss=fn.cross_entropy)
+    *_, adapted = learner.adapt(x, y)
+    scores = learner.predict(adapted, query)
+    assert relative_error(scores.numpy(), network(query, adapted.weights).numpy()) < 1e-12
+    assert relative_error(learner.predict(adapted, query[:, 1:2]).numpy(), scores[:, 1:2].numpy()) > 1e-3
+
+
 def test_adapt_yields_before_and_after_each_step(rng):
     learner = reptile(convnet(rng), loss=fn.cross_entropy, steps_test=3)
     x, y = paddle.to_tensor(rng.random((2, 4, 1, 6, 6))), paddle.to_tensor(np.tile([0, 1, 0, 1], (2, 1)))

@@ -25,7 +25,7 @@ from maml.functional.algebra import (
 )
 from maml.functional.convolution import Patches, convolve, patches
 from maml.functional.first_layer import InputPatches, input_block, input_patches, input_statistics, pooled_input_block
-from maml.functional.losses import accuracy, cross_entropy, log_softmax
+from maml.functional.losses import accuracy, correct, cross_entropy, log_softmax
 from maml.functional.normalization import EPSILON, Statistics, batch_norm
 from maml.functional.pooling import max_pool, max_pool_product
 from maml.functional.rows import append_zero_row, mean_rows, repeat_rows, sum_rows
@@ -33,7 +33,7 @@ from maml.functional.similarities import SIMILARITIES, cosine, dot, negative_squ
 
 __all__ = [
     "EPSILON", "InputPatches", "Patches", "SIMILARITIES", "Statistics", "accuracy", "append_zero_row", "apply_gradient", "batch_norm",
-    "clip_by_task", "convolve", "cosine", "cross_entropy", "descend", "dot", "for_each_task", "in_parts", "input_block", "input_patches",
-    "input_statistics", "leaves", "log_softmax", "max_pool", "max_pool_product", "mean_over_tasks", "mean_rows",
+    "clip_by_task", "convolve", "correct", "cosine", "cross_entropy", "descend", "dot", "for_each_task", "in_parts", "input_block",
+    "input_patches", "input_statistics", "leaves", "log_softmax", "max_pool", "max_pool_product", "mean_over_tasks", "mean_rows",
     "negative_squared_distance", "norm", "normalized", "patches", "pooled_input_block", "repeat_rows", "sum_rows",
 ]

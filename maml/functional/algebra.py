@@ -46,7 +46,8 @@ def clip_by_task(gradients: Sequence[Tensor], largest: float) -> list[Tensor]:
 
 
 def in_parts(f: Callable, size: int, *batches: Any) -> Any:
-    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, nested or not, [T, ...] each, both in and out."""
+    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, nested or not, [T, ...] each, both in and out; the last
+    of `batches` is a tensor."""
     def slices(batch, part):
         return [slices(p, part) for p in batch] if isinstance(batch, (list, tuple)) else batch[part]
 

@@ -21,6 +21,11 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     """scores [T, N, way], labels [T, N] int -> the share whose own class scores highest, [T] float32; a tie is a miss."""
+    return correct(scores, labels).mean(axis=-1)
+
+
+def correct(scores: Tensor, labels: Tensor) -> Tensor:
+    """scores [T, N, way], labels [T, N] int -> 1 where the own class scores highest, else 0, [T, N] float32; a tie is a miss."""
     own = F.one_hot(labels, scores.shape[-1]).astype("bool")
     rival = paddle.where(own, paddle.full_like(scores, -float("inf")), scores).max(axis=-1)
-    return (paddle.take_along_axis(scores, labels.unsqueeze(-1), axis=-1).squeeze(-1) > rival).astype("float32").mean(axis=-1)
+    return (paddle.take_along_axis(scores, labels.unsqueeze(-1), axis=-1).squeeze(-1) > rival).astype("float32")
