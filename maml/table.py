@@ -18,9 +18,9 @@ from maml.config import ANY_WAY, Config
 from maml.progress import duration
 from maml.runtime import machine
 
-BEGIN, BEGIN_OTHER_SPLITS, END = ("<!-- results: made by make table -->", "<!-- results on other splits: made by make table -->",
-                                  "<!-- end of results -->")
-READMES = {
+BEGINS = [f"<!-- {what}: made by make table -->" for what in ("results", "results with more", "results on other splits")]
+END = "<!-- end of results -->"
+READMES = {  # the first two tables' header, and the third's
     "README.md": (["method", "task", "published", "ours, transductive", "ours, inductive", "tasks", "split", "seed", "trained for",
                    "weights"],
                   ["method", "5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot", "within an alphabet", "weights"]),
@@ -40,6 +40,7 @@ PUBLISHED = {  # %, of the papers, whose protocols README tells
     "siamese pairs": {(5, 1): "96.7", (20, 1): "88.0"},  # Matching Networks' baseline
     "siamese triplets": {},
 }
+MORE = {"maml pooled", "protonet wide"}  # methods that have more than their papers'
 TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 MODES = ["transductive", "inductive"]
 KINDS = {"": [], "fine-tuned": ["--finetune", "20"], "refined": ["--refine", "3", "--distortions_test", "8"],
@@ -146,8 +147,8 @@ def reports(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[Figure, di
         yield path.stem, report, {figure_of(result): result for result in report["results"] if result["data"] == "omniglot"}
 
 
-def rows(folder: Path) -> list[list[str]]:
-    """The cells of the table on the random split."""
+def rows(folder: Path, more: bool) -> list[list[str]]:
+    """The cells of the table on the random split: of the methods as they are in their papers, or of those that have `more`."""
     found = []
     for name, report, results in reports(folder):
         by_row: dict[tuple[int, int, str], dict[str, Any]] = {}
@@ -155,6 +156,8 @@ def rows(folder: Path) -> list[list[str]]:
             if result["split"] == "random":  # what queries refined is transductive as well
                 by_row.setdefault((way, shot, kind), {})["transductive" if "refine" in result else bn] = result
         for (way, shot, kind), modes in by_row.items():
+            if more != (report["method"] in MORE or report["train_on_val"] or kind not in ("", "fine-tuned")):
+                continue
             shown = [modes[bn] for bn in MODES if bn in modes]
             found.append((list(NAMES).index(report["method"]), list(KINDS).index(kind), TASKS.index((way, shot)), name,
                           [", ".join([label(report), *[kind] * bool(kind)]), f"{way}-way {shot}-shot",
@@ -182,7 +185,7 @@ def rows_of_other_splits(folder: Path) -> list[list[str]]:
 
 def label(report: dict[str, Any]) -> str:
     """The method's name, and whether the weights are of more characters than those of the other rows."""
-    return NAMES[report["method"]] + ", trained on validation characters too" * report.get("train_on_val", False)
+    return NAMES[report["method"]] + ", trained on validation characters too" * report["train_on_val"]
 
 
 def weights(name: str) -> str:
@@ -193,7 +196,9 @@ def weights(name: str) -> str:
 def rewrite(readme: Path, folder: Path) -> str:
     """The text of `readme` with its tables made anew."""
     text = readme.read_text(encoding="utf-8")
-    for begin, header, cells in zip((BEGIN, BEGIN_OTHER_SPLITS), READMES[readme.name], (rows(folder), rows_of_other_splits(folder))):
+    header, header_of_other_splits = READMES[readme.name]
+    tables = [(header, rows(folder, more=False)), (header, rows(folder, more=True)), (header_of_other_splits, rows_of_other_splits(folder))]
+    for begin, (header, cells) in zip(BEGINS, tables):
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(END)
         lines = [header, ["---"] * len(header), *cells]

@@ -51,11 +51,23 @@ def test_rows(tmp_path):
           (Figure(20, 1, "inductive", ""), 0.95, {}), (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}))
     write(tmp_path, "a", "fomaml", (Figure(5, 1, "transductive", ""), 0.981, {}), (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}))
     b = "[b](checkpoints/b.pkl)"
-    assert table.rows(tmp_path) == [
+    assert table.rows(tmp_path, more=False) == [
         ["FOMAML", "5-way 1-shot", "98.3 ± 0.5", "98.10 ± 0.10", "97.00 ± 0.10", "10,000 / 1,000", "random", "3", "1:01:01",
          "[a](checkpoints/a.pkl)"],
-        ["Prototypical Networks", "20-way 1-shot", "96.0", "", "95.00 ± 0.10", "10,000", "random", "3", "1:01:01", b],
+        ["Prototypical Networks", "20-way 1-shot", "96.0", "", "95.00 ± 0.10", "10,000", "random", "3", "1:01:01", b]]
+    assert table.rows(tmp_path, more=True) == [
         ["Prototypical Networks, refined", "20-way 1-shot", "", "98.00 ± 0.10", "", "10,000", "random", "3", "1:01:01", b]]
+
+
+def test_what_the_papers_do_not_have_stands_apart(tmp_path):
+    plain, tuned, distorted = (Figure(5, 1, "transductive", kind) for kind in ("", "fine-tuned", "distorted support"))
+    write(tmp_path, "a", "maml", (plain, 0.98, {}), (distorted, 0.99, {}))
+    write(tmp_path, "b", "maml", (plain, 0.97, {}), train_on_val=True)
+    write(tmp_path, "c", "maml pooled", (plain, 0.98, {}))
+    write(tmp_path, "d", "siamese pairs", (plain, 0.96, {}), (tuned, 0.95, {}))
+    assert [cells[0] for cells in table.rows(tmp_path, more=False)] == ["MAML", "Siamese, pairs", "Siamese, pairs, fine-tuned"]
+    assert {cells[0] for cells in table.rows(tmp_path, more=True)} == {
+        "MAML, distorted support", "MAML, trained on validation characters too", "MAML, max-pooled, from a prototypical encoder"}
 
 
 def test_rows_of_other_splits(tmp_path):
@@ -65,8 +77,8 @@ def test_rows_of_other_splits(tmp_path):
     write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
     write(tmp_path, "y", "matching", (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}), train_on_val=True)
     write(tmp_path, "z", "protonet", (Figure(5, 1, "inductive", "refined"), 0.98, {"refine": 3}), train_on_val=True)
-    assert [cells[0] for cells in table.rows(tmp_path)] == [
-        "Prototypical Networks, trained on validation characters too, refined", "Matching Networks"]
+    assert [[cells[0] for cells in table.rows(tmp_path, more)] for more in (False, True)] == [
+        ["Matching Networks"], ["Prototypical Networks, trained on validation characters too, refined"]]
     assert table.rows_of_other_splits(tmp_path) == [
         ["Matching Networks", "98.00 ± 0.10", "", "", "98.50 ± 0.10", "80.00 ± 0.10", "[v](checkpoints/v.pkl), [w](checkpoints/w.pkl)"],
         ["Matching Networks, trained on validation characters too", "99.00 ± 0.10", "", "", "", "", "[y](checkpoints/y.pkl)"]]
