@@ -164,7 +164,7 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
         if not result.correct.all():
             numbers = np.arange(images.shape[0] * images.shape[1]).reshape([*images.shape[:2], 1, 1])
             asked = evaluation.queries(tasks_of(numbers), arguments.tasks)[..., 0]
-            drawn["hardest.png"] = figures.of_hardest(images, rows, asked, result.correct)
+            drawn["hardest.png"] = figures.of_hardest(model.path.stem, images, rows, asked, result.correct)
         save(arguments.figures, drawn)
     print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
     return 0

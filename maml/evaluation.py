@@ -14,12 +14,11 @@ from maml.learner import Learner
 from maml.parallel import Processes
 from maml.tasks import TaskBatch, TaskSampler
 
-TASKS_AT_ONCE = 8  # that are drawn
-SUPPORT_IMAGES = 100  # about as many are adapted to at once: more do not stay in the processor's cache
+TASKS_AT_ONCE = 8
 
 
 class Result(NamedTuple):
-    """Of tasks after each update step, of which column 0 is before adaptation, or, where only the last was measured, after that one."""
+    """Of each task, a column for each update step, the first of them before adaptation; one column where only the last was measured."""
 
     accuracies: np.ndarray  # [tasks, steps + 1], or [tasks, 1]
     losses: np.ndarray      # as many, of the queries
@@ -44,14 +43,6 @@ class Result(NamedTuple):
 
 def measure(learner: Learner, tasks: TaskBatch, every_step: bool = True) -> Result:
     """Adapt to each task's support and score its queries, after every update step, or, which is quicker, after the last one only."""
-    drawn, support = tasks.support_y.shape
-    size = drawn if tasks.support_x.ndim == 3 else max(1, SUPPORT_IMAGES // support)  # embeddings [T, N, D] are small
-    parts = [measure_at_once(learner, TaskBatch(*(a[i:i + size] for a in tasks)), every_step) for i in range(0, drawn, size)]
-    return Result(*map(np.concatenate, zip(*parts)))
-
-
-def measure_at_once(learner: Learner, tasks: TaskBatch, every_step: bool) -> Result:
-    """As `measure`, all tasks together."""
     support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
     states = learner.adapt(support_x, support_y)
     scores = [learner.predict(adapted, query_x) for adapted in (states if every_step else deque(states, maxlen=1))]

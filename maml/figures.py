@@ -33,22 +33,23 @@ def of_checkpoint(model: trained.Trained, learner: Learner, sampler: TaskSampler
     return figures
 
 
-def of_hardest(images: np.ndarray, rows: list[str], asked: np.ndarray, correct: np.ndarray, most: int = 10, beside: int = 9) -> Figure:
-    """The drawings behind most errors, each beside others of its character.
+def of_hardest(name: str, images: np.ndarray, rows: list[str], asked: np.ndarray, correct: np.ndarray, most: int = 10,
+               beside: int = 9) -> Figure:
+    """The drawings behind most errors of the checkpoint `name`, each beside others of its character.
 
     images [characters, drawings, 1, H, W] uint8 (ink 255), rows their names; asked, correct [tasks, queries]: the number of the drawing,
     counted through `images`, and whether it was told right.
     """
     characters, drawings = images.shape[:2]
+    times = np.bincount(asked.ravel(), minlength=characters * drawings)
     wrong = np.bincount(asked.ravel(), weights=1 - correct.ravel(), minlength=characters * drawings)
     shown = np.argsort(-wrong, kind="stable")[:min(most, np.count_nonzero(wrong))]
-    share = wrong[shown] / np.bincount(asked.ravel(), minlength=len(wrong))[shown]
     character, drawing = np.divmod(shown, drawings)
     others = np.stack([np.roll(np.arange(drawings), -d)[:1 + beside] for d in drawing])  # itself, then those after it
-    title = (f"{len(shown)} of {len(wrong):,} drawings are behind {wrong[shown].sum() / wrong.sum():.0%} of the errors "
-             f"in {len(asked):,} tasks;\nbeside each, others of its character")
+    title = (f"{name}: {len(shown)} of {np.count_nonzero(times):,} drawings are behind {wrong[shown].sum() / wrong.sum():.0%} of the "
+             f"errors in {len(asked):,} tasks;\nbeside each, others of its character")
     return plots.characters(images[character[:, None], others] / 255, [rows[c] for c in character], title,
-                            [f"wrong {part:.0%}" for part in share])
+                            [f"wrong {part:.0%}" for part in wrong[shown] / times[shown]])
 
 
 def of_characters(images: np.ndarray, rows: list[str], rng: np.random.Generator, classes: int = 5, drawings: int = 5) -> Figure:

@@ -53,12 +53,10 @@ def characters(images: np.ndarray, names: Sequence[str], title: str, said: Seque
     figure = Figure(figsize=(1.1 * columns + 1.6, 1.1 * rows + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(rows, columns, squeeze=False)
-    for name, line, drawings in zip(names, grid, images[:, :, 0]):
-        for axes, drawing in zip(line, drawings):
-            _show(axes, drawing)
+    for name, text, line, drawings in zip(names, said or [""] * rows, grid, images[:, :, 0]):
+        for axes, drawing, caption in zip(line, drawings, [text] + [""] * columns):
+            _show(axes, drawing, caption, WRONG if caption else "black")
         line[0].set_ylabel(name.replace("/", "\n"), fontsize=8, rotation=0, ha="right", va="center")
-    for text, axes, drawing in zip(said, grid[:, 0], images[:, 0, 0]):
-        _show(axes, drawing, text, WRONG)
     return figure
 
 

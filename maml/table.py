@@ -40,7 +40,7 @@ PUBLISHED = {  # %, of the papers, whose protocols README tells
     "siamese pairs": {(5, 1): "96.7", (20, 1): "88.0"},  # Matching Networks' baseline
     "siamese triplets": {},
 }
-MORE = {"maml pooled", "protonet wide"}  # methods that have more than their papers'
+MORE = {"maml pooled", "protonet wide"}  # methods with an encoder to start from, or a larger one
 TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
 MODES = ["transductive", "inductive"]
 KINDS = {"": [], "fine-tuned": ["--finetune", "20"], "refined": ["--refine", "3", "--distortions_test", "8"],
@@ -148,7 +148,8 @@ def reports(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[Figure, di
 
 
 def rows(folder: Path, more: bool) -> list[list[str]]:
-    """The cells of the table on the random split: of the methods as they are in their papers, or of those that have `more`."""
+    """The cells of the table on the random split: of the papers' methods, or of those with `more`: an encoder to start from, a larger one,
+    validation characters to train on, or another kind of predictions."""
     found = []
     for name, report, results in reports(folder):
         by_row: dict[tuple[int, int, str], dict[str, Any]] = {}
@@ -198,10 +199,10 @@ def rewrite(readme: Path, folder: Path) -> str:
     text = readme.read_text(encoding="utf-8")
     header, header_of_other_splits = READMES[readme.name]
     tables = [(header, rows(folder, more=False)), (header, rows(folder, more=True)), (header_of_other_splits, rows_of_other_splits(folder))]
-    for begin, (header, cells) in zip(BEGINS, tables):
+    for begin, (columns, cells) in zip(BEGINS, tables):
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(END)
-        lines = [header, ["---"] * len(header), *cells]
+        lines = [columns, ["---"] * len(columns), *cells]
         text = before + begin + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n" + END + after
     return text
 

@@ -61,8 +61,9 @@ def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_p
     assert "not finite" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl", status=2).stderr
 
 
-def test_figures(data, run, tmp_path):
-    evaluate(data, run[0], "--figures", tmp_path / "figures")
+@pytest.mark.parametrize("flags", [[], ["--within-alphabet", "--n_way", 2, "--workers", 2]], ids=["", "within an alphabet"])
+def test_figures(data, run, tmp_path, flags):
+    evaluate(data, run[0], "--checkpoint", run[0] / "checkpoints" / "maml_5w1s.pkl", *flags, "--figures", tmp_path / "figures")
     for name in ("learning_curves.png", "predictions.png", "hardest.png"):
         with Image.open(tmp_path / "figures" / name) as image:
             assert image.size[0] > 500

@@ -55,9 +55,12 @@ def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
     assert result.mean == pytest.approx(0.5, abs=0.01) and result.vector[0] == 0
 
 
-def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeypatch):
+@pytest.mark.parametrize("sample", [
+    lambda x: TaskSampler(x, 5, 1, 19, np.random.default_rng(0)),
+    lambda x: AlphabetSampler(x, [f"a/{n}" for n in range(5)], 5, 1, 19, np.random.default_rng(0)),
+], ids=["any alphabet", "one alphabet"])
+def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeypatch, sample):
     monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", 1)
-    sample = lambda x: TaskSampler(x, 5, 1, 19, np.random.default_rng(0))  # noqa: E731
     result = evaluation.evaluate(Known(), sample(images()), 7)
     asked = evaluation.queries(sample(np.arange(100).reshape(5, 20, 1, 1)), 7)
     assert asked.shape == (7, 95, 1) and result.correct.shape == (7, 95)
@@ -98,6 +101,7 @@ def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     assert sum(seen) == 120
     expected = evaluation.measure(learner, sample().sample(8))
     assert (found.accuracies == expected.accuracies).all() and np.allclose(found.losses, expected.losses, rtol=1e-4)
+    assert (found.correct == expected.correct).all()
 
 
 def test_tasks_within_an_alphabet_are_the_same_with_embeddings(rng):

@@ -48,7 +48,7 @@ class MAML:
 
     embeds_alone = False  # each task has weights of its own
     TASKS = 8  # that adapt at once: more take more memory for the inner loop's graph, fewer spend more on calling operations
-    QUERY_IMAGES = 100  # about as many query images are passed through at once, for the same reasons
+    QUERY_IMAGES = 100  # about as many query images are passed through at once: more do not stay in the processor's cache
 
     def __init__(self, network: Network, alpha: float, beta: float, steps: int, steps_test: int, first_order: bool = False,
                  clip: float = 0.0, inductive: bool = False, learned_rates: bool = False,

@@ -45,6 +45,7 @@ class Reptile:
     """
 
     embeds_alone = False  # each task has weights of its own
+    QUERY_IMAGES = 100  # about as many query images are passed through at once: more do not stay in the processor's cache
 
     def __init__(self, network: Network, inner_lr: float, epsilon: float, inner_steps: int, inner_batch: int, steps_test: int,
                  batch_test: int, inner_optimizer: str = "adam", outer_optimizer: str = "sgd", inductive: bool = False,
@@ -94,8 +95,8 @@ class Reptile:
         """Scores [T, N, way] of query images [T, N, 1, H, W]."""
         with paddle.no_grad():
             if not self.inductive:
-                # one task at a time, whose activations stay in the cache
-                return fn.in_parts(lambda w, x: self.network(x, w), 1, adapted.weights, query_x)
+                size = max(1, self.QUERY_IMAGES // query_x.shape[1])
+                return fn.in_parts(lambda w, x: self.network(x, w), size, adapted.weights, query_x)
             each = [self.network(paddle.concat([adapted.support_x, query_x[:, n:n + 1]], axis=1), adapted.weights)[:, -1:]
                     for n in range(query_x.shape[1])]
             return paddle.concat(each, axis=1)
