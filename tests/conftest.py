@@ -15,6 +15,7 @@ from maml import runtime  # noqa: E402  (before Paddle: its matrix products read
 for name, value in runtime.environment().items():
     os.environ.setdefault(name, value)
 
+import archive_server  # noqa: E402
 import numpy as np  # noqa: E402
 import paddle  # noqa: E402
 import pytest  # noqa: E402
@@ -169,3 +170,10 @@ def same(a, b):
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
     return a == b
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Stands in for Omniglot's: see `archive_server`."""
+    with archive_server.running(monkeypatch) as server:
+        yield server
