@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maml import errors, parallel, runtime
-from maml.config import ANY_WAY
+from maml.config import ANY_WAY, MODES
 from maml.progress import watched
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ EXAMPLE = """examples:
 
 
 # Settings of a checkpoint's configuration that an evaluation may change.
-CHANGES = ("bn", "k_spt", "k_query", "glob_update_step_test", "inner_batch_test", "refine", "distortions_test")
+CHANGES = ("k_spt", "k_query", "glob_update_step_test", "inner_batch_test", "refine", "distortions_test")
 
 
 def main() -> int:
@@ -45,8 +45,9 @@ def main() -> int:
     what.add_argument("--glob_update_step_test", type=int, metavar="INT", help="update steps (default: as trained)")
     what.add_argument("--inner_batch_test", type=int, metavar="INT",
                       help="reptile: support images in an update step, 0: all (default: as trained)")
-    what.add_argument("--bn", choices=["transductive", "inductive"],
-                      help="statistics of batch normalisation: the query batch's own, or without other queries (default: as trained)")
+    what.add_argument("--bn", choices=[*MODES, "both"],
+                      help="statistics of batch normalisation: the query batch's own, or without other queries; both: adapt once, and "
+                           "predict in either way (default: as trained)")
     what.add_argument("--refine", type=int, metavar="STEPS",
                       help="protonet: let the queries refine the prototypes so often, which is transductive (default: as trained)")
     what.add_argument("--distortions_test", type=int, metavar="INT",
@@ -80,6 +81,8 @@ def main() -> int:
             raise errors.UserError(f"--{name} must be at least {low}, not {value}")
     if (arguments.support is None) != (arguments.query is None):
         raise errors.UserError("--support and --query belong together: pictures of known classes, and those to tell")
+    if arguments.bn == "both" and (arguments.support or arguments.runs):
+        raise errors.UserError(f"--bn both is for random tasks; choose one of {' and '.join(MODES)}")
     if parallel.is_worker():
         return work(arguments)
     gpus = runtime.gpus() if arguments.use_gpu else 0
@@ -110,21 +113,21 @@ def work(arguments: argparse.Namespace) -> int:
     return random_tasks(arguments, model, processes)
 
 
-def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None) -> Learner:
+def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None, bn: str) -> Learner:
     """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes."""
     from maml import trained
 
     if arguments.inner_batch_test is not None and model.config.algorithm != "reptile":
         raise errors.UserError(f"--inner_batch_test is for reptile, not for {model.config.algorithm}")
     changes = {key: value for key in CHANGES if (value := getattr(arguments, key)) is not None}
-    learner = trained.learner(model, n_way, **changes)
+    learner = trained.learner(model, n_way, bn=bn, **changes)
     if arguments.finetune is None:
         return learner
     return trained.finetune(model, learner, arguments.finetune, arguments.finetune_rate, arguments.entropy)
 
 
 def random_tasks(arguments: argparse.Namespace, model: Trained, processes: parallel.Processes) -> int:
-    """Measure on random tasks of the arrays, and print the accuracy."""
+    """Measure on random tasks of the arrays, and print the accuracy, of each mode of batch normalisation that is asked for."""
     import numpy as np
 
     from maml import evaluation, omniglot, reports, trained
@@ -134,7 +137,11 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
     warning = trained.check_data(model, index, arguments.part)
     if processes.first and warning:
         print(warning, file=sys.stderr)
-    learner = learner_of(arguments, model, arguments.n_way)
+    if arguments.bn == "both" and model.config.algorithm in ANY_WAY:
+        raise errors.UserError(f"--bn both is for maml and reptile, whose adaptation is the same in both; measure {model.config.algorithm} "
+                               f"by --bn {MODES[0]} and then by --bn {MODES[1]}")
+    modes = MODES if arguments.bn == "both" else [arguments.bn or model.config.bn_mode]
+    learners = [learner_of(arguments, model, arguments.n_way, bn) for bn in modes]
     way, shot, query = (getattr(arguments, key) or getattr(model.config, key) for key in ("n_way", "k_spt", "k_query"))
     images, rows = arrays[arguments.part], index.rows[arguments.part]
 
@@ -145,34 +152,35 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
         return AlphabetSampler(images, rows, way, shot, query, rng, arguments.within_alphabet or None)
 
     sampler = tasks_of(images)
-    result = evaluation.evaluate(learner, sampler, arguments.tasks, processes,
-                                 lambda items: watched(items, len(items), "batches", "evaluating") if processes.first else items,
-                                 every_step=not arguments.last_step)
+    results = evaluation.evaluate_together(learners, sampler, arguments.tasks, processes,
+                                           lambda items: watched(items, len(items), "batches", "evaluating") if processes.first else items,
+                                           every_step=not arguments.last_step)
     if not processes.first:
         return 0
-    report = {**common(arguments, model), "n_way": way, "k_spt": shot, "k_query": query, "data": index.source, "split": index.split,
-              "part": arguments.part, "tasks": arguments.tasks, "seed": arguments.seed,
-              "accuracies": [round(float(a), 6) for a in result.vector],
-              "losses": [round(float(loss), 6) for loss in result.losses.mean(axis=0)],
-              "accuracy": round(result.mean, 6), "interval": round(result.interval, 6) if arguments.tasks > 1 else None}
-    if arguments.within_alphabet is not None:
-        report["within_alphabet"] = arguments.within_alphabet or "any"
     if arguments.figures:
         from maml import figures
 
-        drawn = {**figures.of_checkpoint(model, learner, sampler), "characters.png": figures.of_characters(images, rows, sampler.rng)}
-        if not result.correct.all():
+        drawn = {**figures.of_checkpoint(model, learners[0], sampler), "characters.png": figures.of_characters(images, rows, sampler.rng)}
+        if not results[0].correct.all():
             numbers = np.arange(images.shape[0] * images.shape[1]).reshape([*images.shape[:2], 1, 1])
             asked = evaluation.queries(tasks_of(numbers), arguments.tasks)[..., 0]
-            drawn["hardest.png"] = figures.of_hardest(model.path.stem, images, rows, asked, result.correct)
+            drawn["hardest.png"] = figures.of_hardest(model.path.stem, images, rows, asked, results[0].correct)
         save(arguments.figures, drawn)
-    print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
+    for bn, result in zip(modes, results):
+        report = {**common(arguments, model, bn), "n_way": way, "k_spt": shot, "k_query": query, "data": index.source, "split": index.split,
+                  "part": arguments.part, "tasks": arguments.tasks, "seed": arguments.seed,
+                  "accuracies": [round(float(a), 6) for a in result.vector],
+                  "losses": [round(float(loss), 6) for loss in result.losses.mean(axis=0)],
+                  "accuracy": round(result.mean, 6), "interval": round(result.interval, 6) if arguments.tasks > 1 else None}
+        if arguments.within_alphabet is not None:
+            report["within_alphabet"] = arguments.within_alphabet or "any"
+        print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
     return 0
 
 
-def common(arguments: argparse.Namespace, model: Trained) -> dict:
+def common(arguments: argparse.Namespace, model: Trained, bn: str) -> dict:
     """What every report says."""
-    said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": arguments.bn or model.config.bn_mode}
+    said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": bn}
     for key in ("refine", "distortions_test"):
         value = getattr(arguments, key)
         if value := getattr(model.config, key) if value is None else value:
@@ -194,9 +202,10 @@ def challenge(arguments: argparse.Namespace, model: Trained, processes: parallel
     if model.state["data"]["split"] != "background":
         print(f"warning: {model.path} was trained on the {model.state['data']['split']} split, which may hold characters of these runs; "
               "make data with --split background and train on them for an error rate to compare", file=sys.stderr)
-    learner = learner_of(arguments, model, max(run.task.support_y.shape[1] for run in runs))
+    bn = arguments.bn or model.config.bn_mode
+    learner = learner_of(arguments, model, max(run.task.support_y.shape[1] for run in runs), bn)
     wrong = {run.name: round(1 - evaluation.measure(learner, run.task, every_step=False).mean, 6) for run in runs}
-    report = {**common(arguments, model), "runs": wrong, "error": round(sum(wrong.values()) / len(wrong), 6)}
+    report = {**common(arguments, model, bn), "runs": wrong, "error": round(sum(wrong.values()) / len(wrong), 6)}
     print(json.dumps(report) if arguments.json else reports.of_challenge(report))
     return 0
 
@@ -210,11 +219,11 @@ def own_pictures(arguments: argparse.Namespace, model: Trained, classes: list[Pa
     size = model.state["data"]["image_size"]
     support = pictures.read_support(classes, size)
     query = pictures.read_queries(arguments.query, support.classes, size)
-    arguments.bn = arguments.bn or "inductive"  # a few pictures have no statistics to speak of
-    learner = learner_of(arguments, model, len(classes))
+    bn = arguments.bn or "inductive"  # a few pictures have no statistics to speak of
+    learner = learner_of(arguments, model, len(classes), bn)
     probabilities = trained.probabilities(learner, support.x[None], support.y[None], query.x[None])[0]  # [N, way]
     told = probabilities.argmax(axis=1)
-    report = {**common(arguments, model), "classes": support.classes, "support": len(support.paths), "queries": [
+    report = {**common(arguments, model, bn), "classes": support.classes, "support": len(support.paths), "queries": [
         {"picture": str(path), "class": support.classes[k], "probability": round(float(p[k]), 4),
          "probabilities": {name: round(float(v), 4) for name, v in zip(support.classes, p)}}
         for path, k, p in zip(query.paths, told, probabilities)]}

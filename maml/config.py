@@ -15,6 +15,7 @@ from maml.errors import UserError
 
 ALGORITHMS = ["maml", "reptile", "protonet", "matching", "siamese"]
 ANY_WAY = {"protonet", "matching", "siamese"}  # algorithms whose learners, once trained, serve any number of classes and shots
+MODES = ["transductive", "inductive"]  # of batch normalisation in validation and test
 INDUCTIVE = ANY_WAY  # algorithms whose papers test them with running averages of batch normalisation's statistics
 
 
@@ -48,7 +49,7 @@ class Config:
     margin: float = option(0.5, "method", "of siamese's triplets, between squared distances of 0 to 4", low=0)
 
     bn: str = option("auto", "method", "statistics of batch normalisation at validation and test: transductive, the query batch's own; "
-                     "inductive, without other queries; auto: as the algorithm's paper", choices=["auto", "transductive", "inductive"])
+                     "inductive, without other queries; auto: as the algorithm's paper", choices=["auto", *MODES])
 
     n_way: int = option(5, "tasks", "classes in a task", low=2, high=10_000)
     k_spt: int = option(1, "tasks", "support images a class (shots)", low=1, high=19)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,13 +44,19 @@ class Result(NamedTuple):
 
 def measure(learner: Learner, tasks: TaskBatch, every_step: bool = True) -> Result:
     """Adapt to each task's support and score its queries, after every update step, or, which is quicker, after the last one only."""
+    return measure_together([learner], tasks, every_step)[0]
+
+
+def measure_together(learners: Sequence[Learner], tasks: TaskBatch, every_step: bool = True) -> list[Result]:
+    """`measure` each of `learners`, which adapt alike and differ in how they predict: the first one adapts for all of them."""
     support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
-    states = learner.adapt(support_x, support_y)
-    scores = [learner.predict(adapted, query_x) for adapted in (states if every_step else deque(states, maxlen=1))]
+    states = learners[0].adapt(support_x, support_y)
+    states = states if every_step else deque(states, maxlen=1)
+    scores = [[learner.predict(adapted, query_x) for learner in learners] for adapted in states]
     with paddle.no_grad():
-        return Result(np.stack([fn.accuracy(s, query_y).numpy() for s in scores], axis=1),
-                      np.stack([fn.cross_entropy(s, query_y).numpy() for s in scores], axis=1),
-                      fn.correct(scores[-1], query_y).numpy())
+        return [Result(np.stack([fn.accuracy(s, query_y).numpy() for s in steps], axis=1),
+                       np.stack([fn.cross_entropy(s, query_y).numpy() for s in steps], axis=1),
+                       fn.correct(steps[-1], query_y).numpy()) for steps in zip(*scores)]
 
 
 def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Processes | None = None,
@@ -58,7 +65,13 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
 
     `progress` wraps the sequence of numbers of tasks that are drawn at once.
     """
-    processes = processes or Processes()
+    return evaluate_together([learner], sampler, tasks, processes, progress, every_step)[0]
+
+
+def evaluate_together(learners: Sequence[Learner], sampler: TaskSampler, tasks: int, processes: Processes | None = None,
+                      progress: Callable[[Iterable], Iterable] = iter, every_step: bool = True) -> list[Result]:
+    """`evaluate` each of `learners`, as `measure_together`."""
+    processes, learner = processes or Processes(), learners[0]
     if learner.embeds_alone and sampler.drawings < tasks * sampler.images_in_a_task:
         sampler = sampler.embedded(lambda x: learner.embed(paddle.to_tensor(x[None]))[0].numpy())
     total = None
@@ -67,13 +80,13 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
         mine = batch % processes.size == processes.rank
         drawn = sampler.sample(size, slice(None) if mine or total is None else slice(0))  # all draw all, to stay in step
         if mine or total is None:
-            result = measure(learner, drawn, every_step)
+            results = measure_together(learners, drawn, every_step)
         if total is None:
-            total = [np.zeros((tasks, part.shape[1]), np.float32) for part in result]
+            total = [Result(*(np.zeros((tasks, part.shape[1]), np.float32) for part in result)) for result in results]
         if mine:
-            for whole, part in zip(total, result):
+            for whole, part in zip(itertools.chain(*total), itertools.chain(*results)):
                 whole[start:start + size] = part
-    return Result(*map(processes.sum, total))
+    return [Result(*map(processes.sum, result)) for result in total]
 
 
 def queries(sampler: TaskSampler, tasks: int) -> np.ndarray:

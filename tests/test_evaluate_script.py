@@ -31,9 +31,12 @@ def test_an_error_that_all_processes_meet_is_shown_once(data, run):
     assert done.stderr.count("no checkpoint for") == 1 and done.stderr.count("\n") == 1
 
 
-def test_evaluation_modes_and_steps(data, run):
+def test_evaluation_modes_and_steps(data, run, tmp_path):
     both = [json.loads(evaluate(data, run[0], "--json", "--bn", bn).stdout) for bn in ("transductive", "inductive")]
     assert [r["bn"] for r in both] == ["transductive", "inductive"] and both[0]["accuracies"] != both[1]["accuracies"]
+    assert [json.loads(line) for line in evaluate(data, run[0], "--json", "--bn", "both", "--workers", 2).stdout.splitlines()] == both
+    assert evaluate(data, run[0], "--bn", "both").stdout.count("accuracy: ") == 2
+    assert "choose one of transductive and inductive" in evaluate(data, run[0], "--bn", "both", "--runs", tmp_path, status=2).stderr
     assert len(json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)["accuracies"]) == 5
     copies = json.loads(evaluate(data, run[0], "--json", "--distortions_test", 2).stdout)
     assert copies["distortions_test"] == 2 and copies["accuracies"] != both[0]["accuracies"]
@@ -82,6 +85,7 @@ def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
     train(data, tmp_path, "--algorithm", "protonet", "--train_way", 10)
     report = json.loads(evaluate(data, tmp_path, "--n_way", 8, "--k_spt", 3, "--json").stdout)
     assert (report["n_way"], report["k_spt"], report["bn"]) == (8, 3, "inductive")
+    assert "both is for maml and reptile" in evaluate(data, tmp_path, "--bn", "both", status=2).stderr
     tuned = json.loads(evaluate(data, tmp_path, "--finetune", 5, "--entropy", 0.1, "--json").stdout)
     assert len(tuned["accuracies"]) == 2 and tuned["finetune"] == {"steps": 5, "rate": 0.1, "entropy": 0.1}
     alphabet = evaluate(data, tmp_path, "--within-alphabet", "--n_way", 2, "--k_query", 1).stdout

@@ -187,6 +187,8 @@ def test_distorted_copies_stand_behind_their_support_with_its_labels(rng):
     np.testing.assert_allclose(images[:, :3].numpy(), x.numpy(), atol=1e-6)
     assert all(0.01 < float(((images[:, n:n + 3] - x) ** 2).mean()) for n in range(3, 15, 3))
     assert (with_distorted_views(x, y, copies=0)[0].numpy() == x.numpy()).all()
+    for task in range(2):  # whatever stands beside it
+        assert (with_distorted_views(x[task:task + 1], y[task:task + 1], copies=4)[0].numpy() == images[task:task + 1].numpy()).all()
 
 
 def test_inductive_prediction_does_not_depend_on_the_other_queries(rng):
