@@ -46,8 +46,8 @@ def main() -> int:
     what.add_argument("--inner_batch_test", type=int, metavar="INT",
                       help="reptile: support images in an update step, 0: all (default: as trained)")
     what.add_argument("--bn", choices=[*MODES, "both"],
-                      help="statistics of batch normalisation: the query batch's own, or without other queries; both: adapt once, and "
-                           "predict in either way (default: as trained)")
+                      help="statistics of batch normalisation: the query batch's own, or without other queries; both: adapt once and "
+                           "predict in either way, with a report for each, and figures of the first (default: as trained)")
     what.add_argument("--refine", type=int, metavar="STEPS",
                       help="protonet: let the queries refine the prototypes so often, which is transductive (default: as trained)")
     what.add_argument("--distortions_test", type=int, metavar="INT",

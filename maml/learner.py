@@ -74,12 +74,12 @@ def make(config: Config, image_size: int = 28,
 
 def distorted_views(x: Tensor, copies: int) -> list[Tensor]:
     """Images [T, N, 1, H, W], and `copies` slightly distorted versions of all of them: of a task's, the same at every call and beside
-    whatever other tasks."""
+    whatever other tasks, as much distorted as theirs in the same places."""
     if not copies:
         return [x]
     images = np.rint(255 * x.numpy()).astype(np.uint8).reshape([x.shape[0], x.shape[1], 1, *x.shape[3:]])
-    versions = [with_distortions(task[None], copies, np.random.default_rng(0))[0] for task in images]
-    versions = np.stack(versions)  # [T, N, 1 + copies, H, W]
+    versions = np.concatenate([with_distortions(task[None], copies, np.random.default_rng(0))  # [1, N, 1 + copies, H, W] each
+                               for task in images])
     return [paddle.to_tensor(ink(versions[:, :, v:v + 1])) for v in range(1 + copies)]
 
 

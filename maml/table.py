@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import subprocess
 import sys
@@ -20,29 +21,23 @@ from maml.runtime import machine
 
 BEGINS = [f"<!-- {what}: made by make table -->" for what in ("results", "results with more", "results on other splits")]
 END = "<!-- end of results -->"
-COLUMNS = ["5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot"]
-READMES = {  # the tables' headers
-    "README.md": (["method", "task", "published", "ours, transductive", "ours, inductive", "tasks", "split", "seed", "trained for",
-                   "weights"],
-                  ["method", "statistics", *COLUMNS, "weights, trained for"],
-                  ["method", "statistics", *COLUMNS, "within an alphabet", "weights, trained for"]),
-    "README_zh.md": (["方法", "任务", "论文", "本项目，直推", "本项目，归纳", "任务数", "划分", "种子", "训练时长", "权重"],
-                     ["方法", "统计量", *COLUMNS, "权重，训练时长"],
-                     ["方法", "统计量", *COLUMNS, "同一字母表内", "权重，训练时长"])}
+READMES = {  # what the columns are called
+    "README.md": {"method": "method", "bn": "statistics", "within an alphabet": "within an alphabet", "weights": "weights, trained for"},
+    "README_zh.md": {"method": "方法", "bn": "统计量", "within an alphabet": "同一字母表内", "weights": "权重，训练时长"}}
 NAMES = {"maml": "MAML", "maml pooled": "MAML, max-pooled, from a prototypical encoder", "fomaml": "FOMAML", "reptile": "Reptile",
          "protonet": "Prototypical Networks", "protonet wide": "Prototypical Networks, wide",
          "matching": "Matching Networks", "siamese pairs": "Siamese, pairs", "siamese triplets": "Siamese, triplets"}
 PUBLISHED = {  # %, of the papers, whose protocols README tells
-    "maml": {(5, 1): "98.7 ± 0.4", (5, 5): "99.9 ± 0.1", (20, 1): "95.8 ± 0.3", (20, 5): "98.9 ± 0.2"},
-    "maml pooled": {},
-    "fomaml": {(5, 1): "98.3 ± 0.5", (5, 5): "99.2 ± 0.2", (20, 1): "89.4 ± 0.5", (20, 5): "97.9 ± 0.1"},
-    "reptile": {(5, 1): "97.68 ± 0.04", (5, 5): "99.48 ± 0.06", (20, 1): "89.43 ± 0.14", (20, 5): "97.12 ± 0.32"},
-    "protonet": {(5, 1): "98.8", (5, 5): "99.7", (20, 1): "96.0", (20, 5): "98.9", "within an alphabet": "86.3"},
-    "protonet wide": {},
-    "matching": {(5, 1): "98.1", (5, 5): "98.9", (20, 1): "93.8", (20, 5): "98.5"},
-    "siamese pairs": {(5, 1): "96.7", (20, 1): "88.0"},  # Matching Networks' baseline
-    "siamese triplets": {},
+    "maml": [{"bn": "transductive", (5, 1): "98.7 ± 0.4", (5, 5): "99.9 ± 0.1", (20, 1): "95.8 ± 0.3", (20, 5): "98.9 ± 0.2"}],
+    "fomaml": [{"bn": "transductive", (5, 1): "98.3 ± 0.5", (5, 5): "99.2 ± 0.2", (20, 1): "89.4 ± 0.5", (20, 5): "97.9 ± 0.1"}],
+    "reptile": [{"bn": "transductive", (5, 1): "97.68 ± 0.04", (5, 5): "99.48 ± 0.06", (20, 1): "89.43 ± 0.14", (20, 5): "97.12 ± 0.32"},
+                {"bn": "inductive", (5, 1): "95.39 ± 0.09", (5, 5): "98.90 ± 0.10", (20, 1): "88.14 ± 0.15", (20, 5): "96.65 ± 0.33"}],
+    "protonet": [{"bn": "inductive", (5, 1): "98.8", (5, 5): "99.7", (20, 1): "96.0", (20, 5): "98.9", "within an alphabet": "86.3"}],
+    "matching": [{(5, 1): "98.1", (5, 5): "98.9", (20, 1): "93.8", (20, 5): "98.5"}],
+    # Matching Networks' baseline, and Koch's own network
+    "siamese pairs": [{(5, 1): "96.7", (20, 1): "88.0", "within an alphabet": "92.0"}],
 }
+STAGES = {"maml_pooled_20w1s"}  # checkpoints whose successor, by the same method on the same tasks, is in the table
 TEST_TASKS = 10_000  # for each figure
 MORE = {"maml pooled", "protonet wide"}  # methods with an encoder to start from, or a larger one
 TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]
@@ -72,15 +67,12 @@ def method(config: Config) -> str:
     return config.algorithm
 
 
-def wanted(config: Config, split: str, goes_on: Sequence[Config] = ()) -> list[Figure]:
-    """The figures of a checkpoint that was trained by `config` on this split, and from which runs by `goes_on` started.
+def wanted(config: Config, split: str) -> list[Figure]:
+    """The figures of a checkpoint that was trained by `config` on this split.
 
-    A classifier serves as many classes as it was trained for, or fewer; and its own number of shots, but for Reptile of 20 classes, whose
-    training does not know it. Metric methods have the statistics of batch normalisation that their papers have. What goes on by the same
-    method on the same tasks and characters stands in the checkpoint's place.
+    A classifier serves as many classes as it was trained for, or fewer; and its own number of shots, but for Reptile's, whose training does
+    not know it: that of 20 classes serves any. Metric methods have the statistics of batch normalisation that their papers have.
     """
-    if any((method(c), c.test_task, c.train_on_val) == (method(config), config.test_task, config.train_on_val) for c in goes_on):
-        return []
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]
     if config.algorithm == "siamese":
@@ -101,8 +93,8 @@ def helpful(config: Config, n_way: int, k_spt: int) -> list[str]:
     return ["distorted support"] if k_spt == 1 else ["five inner steps"] if config.algorithm == "maml" and not config.first_order else []
 
 
-def queries(config: Config, bn: str) -> int:
-    """A class, in tests: of inductive Reptile 1, as in its paper, for each goes through the network with all of the support."""
+def queries_per_class(config: Config, bn: str) -> int:
+    """In tests: of inductive Reptile 1, as in its paper, for each goes through the network with all of the support."""
     return 1 if config.algorithm == "reptile" and bn == "inductive" else 15
 
 
@@ -110,7 +102,7 @@ def together(config: Config, figures: list[Figure]) -> list[list[Figure]]:
     """Groups of what one call of evaluate.py measures: both modes of batch normalisation, for which the weights adapt once."""
     groups: dict[tuple, list[Figure]] = {}
     for figure in figures:
-        groups.setdefault((figure._replace(bn=""), queries(config, figure.bn)), []).append(figure)
+        groups.setdefault((figure._replace(bn=""), queries_per_class(config, figure.bn)), []).append(figure)
     return list(groups.values())
 
 
@@ -124,30 +116,25 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
     report = {"method": method(model.config), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
               "train_on_val": model.config.train_on_val, "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
               "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine()}
-    configs = [trained.read(other).config for other in path.parent.glob("*.pkl")]
-    figures, results = wanted(model.config, split, [c for c in configs if Path(c.start).name == path.name]), {}
-    known = json.loads(report_path.read_text(encoding="utf-8")) if report_path.exists() else {"sha256": "", "results": []}
-    if known["sha256"] == report["sha256"]:
+    figures, results = wanted(model.config, split) if path.stem not in STAGES else [], {}
+    if report_path.exists() and (known := json.loads(report_path.read_text(encoding="utf-8")))["sha256"] == report["sha256"]:
         results = {figure: result for result in known["results"] if (figure := figure_of(result)) in figures}
-    def write() -> None:
-        text = json.dumps({**report, "results": list(results.values())}, indent=1, ensure_ascii=False) + "\n"
-        files.write({report_path: lambda file: file.write(text.encode())})
-
-    if len(results) < len(known["results"]):
-        write()
-    missing = [f for f in figures if f.bn in modes and (f not in results or results[f]["tasks"] < tasks)]
+    missing = [f for f in figures if f.bn in modes and not (
+        f in results and results[f]["tasks"] >= tasks and results[f]["k_query"] == queries_per_class(model.config, f.bn))]
     for group in together(model.config, missing):
-        for figure, result in zip(group, evaluated(model, data, group, tasks)):
+        for result in evaluated(model, data, group, tasks):
+            figure = figure_of(result)
             results[figure] = result
             print(f"{path.name}: {figure.n_way}-way {figure.k_spt}-shot {figure.bn} {figure.kind} {percent(result)}", flush=True)
-        write()
+        text = json.dumps({**report, "results": list(results.values())}, indent=1, ensure_ascii=False) + "\n"
+        files.write({report_path: lambda file, text=text: file.write(text.encode())})
 
 
 def evaluated(model: trained.Trained, data: str, group: list[Figure], tasks: int) -> list[dict[str, Any]]:
     """What evaluate.py says of a checkpoint, for each figure of a group of `together`."""
     figure = group[0]
     command = [sys.executable, "evaluate.py", "--checkpoint", str(model.path), "--data", data, "--n_way", str(figure.n_way),
-               "--k_spt", str(figure.k_spt), "--k_query", str(queries(model.config, figure.bn)),
+               "--k_spt", str(figure.k_spt), "--k_query", str(queries_per_class(model.config, figure.bn)),
                "--bn", "both" if len(group) > 1 else figure.bn, "--tasks", str(tasks), "--last_step", "--json", *KINDS[figure.kind]]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -172,52 +159,37 @@ def reports(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[Figure, di
         yield path.stem, report, {figure_of(result): result for result in report["results"] if result["data"] == "omniglot"}
 
 
-def rows(folder: Path) -> list[list[str]]:
-    """The cells of the table of the papers' methods, on the random split: a line for each task of each checkpoint."""
-    found = []
-    for name, report, results in reports(folder):
-        by_row: dict[tuple[int, int, str], dict[str, Any]] = {}
-        for (way, shot, bn, kind), result in results.items():
-            if result["split"] == "random" and not has_more(report, result):
-                by_row.setdefault((way, shot, kind), {})[bn] = result
-        for (way, shot, kind), modes in by_row.items():
-            shown = [modes[bn] for bn in MODES if bn in modes]
-            found.append((list(NAMES).index(report["method"]), list(KINDS).index(kind), TASKS.index((way, shot)), name,
-                          [label(report, kind), f"{way}-way {shot}-shot", "" if kind else PUBLISHED[report["method"]].get((way, shot), ""),
-                           *(percent(modes[bn]) if bn in modes else "" for bn in MODES),
-                           " / ".join(dict.fromkeys(f"{result['tasks']:,}" for result in shown)), "random", str(report["seed"]),
-                           duration(report["trained_seconds"]), weights(name)]))
-    return [cells for *_, cells in sorted(found)]
-
-
 def has_more(report: dict[str, Any], result: dict[str, Any]) -> bool:
     """Whether this has more than its paper's method: an encoder to start from, a larger one, validation characters to train on, or another
     kind of predictions."""
     return report["method"] in MORE or report["train_on_val"] or result["kind"] not in ("", "fine-tuned")
 
 
-def grid(folder: Path, columns: Sequence[tuple[int, int] | str], chosen: Callable[[dict[str, Any], dict[str, Any]], bool],
-         published: bool = False) -> list[list[str]]:
-    """The cells of a table with a column for each task, and for the kinds of predictions among `columns`, of the results that are `chosen`
-    by report and result; `published`: with the papers' figures behind each method's first lines."""
-    found: dict[tuple, dict[Any, Any]] = {}
+def rows(folder: Path, columns: Sequence[tuple[int, int] | str], chosen: Callable[[dict[str, Any], dict[str, Any]], bool],
+         published: bool) -> list[dict[Any, str]]:
+    """A table of the results that are `chosen` by report and result: for each row "method", "bn", "weights" and the cells of `columns`,
+    tasks and kinds of predictions; `published`: with the papers' figures behind each method's own."""
+    found: dict[tuple, dict[Any, str]] = {}
     for name, report, results in reports(folder):
+        own: dict[tuple, dict[Any, str]] = {}
         for figure, result in results.items():
             if not chosen(report, result):
                 continue
             column, kind = (figure.kind, "") if figure.kind in columns else ((figure.n_way, figure.k_spt), figure.kind)
             bn = "transductive" if "refine" in result else figure.bn  # what queries refined is transductive as well
-            key = list(NAMES).index(report["method"]), report["train_on_val"], list(KINDS).index(kind), MODES.index(bn)
-            taken = sum(column in line for place, line in found.items() if place[:-1] == key)  # by other weights, in lines of their own
-            line = found.setdefault((*key, taken), {"method": label(report, kind), "bn": bn})
-            line[column] = percent(result) + (f" ({result['tasks']:,} tasks)" if result["tasks"] < TEST_TASKS else "")
-            line.setdefault("weights", {})[name] = f"{weights(name)} {duration(report['trained_seconds'])}"
-    for line in found.values():
-        line["weights"] = ", ".join(line["weights"].values())
-    for method, name in enumerate(NAMES):
-        if published and PUBLISHED[name] and any(place[0] == method for place in found):
-            found[method, False, len(KINDS)] = {"method": f"{NAMES[name]}, published", **PUBLISHED[name]}
-    return [[found[place].get(column, "") for column in ["method", "bn", *columns, "weights"]] for place in sorted(found)]
+            place = list(NAMES).index(report["method"]), report["train_on_val"], list(KINDS).index(kind), MODES.index(bn)
+            row = own.setdefault(place, {"method": label(report, kind), "bn": bn,
+                                         "weights": f"{weights(name)} {duration(report['trained_seconds'])}"})
+            row[column] = percent(result) + ("" if result["tasks"] == TEST_TASKS else f" ({result['tasks']:,} tasks)")
+        for place, row in own.items():  # beside another checkpoint's of other tasks, where there is one
+            free = next(n for n in itertools.count() if not set(columns) & row.keys() & found.get((*place, n), {}).keys())
+            there = found.get((*place, free))
+            found[(*place, free)] = {**there, **row, "weights": f"{there['weights']}, {row['weights']}"} if there else row
+    for index, name in enumerate(NAMES):
+        if published and any(place[0] == index for place in found):
+            for n, figures in enumerate(PUBLISHED.get(name, [])):
+                found[index, False, len(KINDS), n] = {"method": f"{NAMES[name]}, published", **figures}
+    return [found[place] for place in sorted(found)]
 
 
 def label(report: dict[str, Any], kind: str) -> str:
@@ -233,14 +205,17 @@ def weights(name: str) -> str:
 def rewrite(readme: Path, folder: Path) -> str:
     """The text of `readme` with its tables made anew."""
     text = readme.read_text(encoding="utf-8")
-    within = "within an alphabet"
-    tables = [rows(folder), grid(folder, TASKS, lambda report, result: result["split"] == "random" and has_more(report, result)),
-              grid(folder, [*TASKS, within], lambda report, result: result["split"] != "random", published=True)]
-    for begin, columns, cells in zip(BEGINS, READMES[readme.name], tables):
+    called = {**{(way, shot): f"{way}-way {shot}-shot" for way, shot in TASKS}, **READMES[readme.name]}
+    tables = [(TASKS, True, lambda report, result: result["split"] == "random" and not has_more(report, result)),
+              (TASKS, False, lambda report, result: result["split"] == "random" and has_more(report, result)),
+              ([*TASKS, "within an alphabet"], True, lambda report, result: result["split"] != "random")]
+    for begin, (columns, published, chosen) in zip(BEGINS, tables):
+        keys = ["method", "bn", *columns, "weights"]
+        cells = [[called[key] for key in keys], ["---"] * len(keys),
+                 *([row.get(key, "") for key in keys] for row in rows(folder, columns, chosen, published))]
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(END)
-        lines = [columns, ["---"] * len(columns), *cells]
-        text = before + begin + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n" + END + after
+        text = before + begin + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n" + END + after
     return text
 
 

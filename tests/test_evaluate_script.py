@@ -36,7 +36,8 @@ def test_evaluation_modes_and_steps(data, run, tmp_path):
     assert [r["bn"] for r in both] == ["transductive", "inductive"] and both[0]["accuracies"] != both[1]["accuracies"]
     assert [json.loads(line) for line in evaluate(data, run[0], "--json", "--bn", "both", "--workers", 2).stdout.splitlines()] == both
     assert evaluate(data, run[0], "--bn", "both").stdout.count("accuracy: ") == 2
-    assert "choose one of transductive and inductive" in evaluate(data, run[0], "--bn", "both", "--runs", tmp_path, status=2).stderr
+    for elsewhere in (["--runs", tmp_path], ["--support", tmp_path, "--query", tmp_path]):
+        assert "choose one of transductive and inductive" in evaluate(data, run[0], "--bn", "both", *elsewhere, status=2).stderr
     assert len(json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)["accuracies"]) == 5
     copies = json.loads(evaluate(data, run[0], "--json", "--distortions_test", 2).stdout)
     assert copies["distortions_test"] == 2 and copies["accuracies"] != both[0]["accuracies"]

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import script
 
-from maml import table
+from maml import table, trained
 from maml.config import Config
 from maml.errors import UserError
 from maml.table import Figure
@@ -28,19 +28,21 @@ def test_what_is_measured_of_each_method():
     assert {kind for *_, kind in figures("vinyals", algorithm="protonet")} == {""}
 
 
-def test_weights_that_only_others_start_from_are_not_measured():
-    first, more = Config(n_way=20), Config(n_way=20, train_on_val=True)
-    assert table.wanted(first, "random", [first]) == []
-    assert table.wanted(first, "random", [more, Config(n_way=5), Config(n_way=20, k_spt=5), Config(n_way=20, first_order=True)])
-
-
 def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
     for config, together in ((Config(), [["transductive", "inductive"], ["transductive"]]),
                              (Config(algorithm="reptile"), [["transductive"], ["inductive"], ["transductive"]]),
                              (Config(algorithm="matching"), [["inductive"]] * 4)):
         groups = table.together(config, table.wanted(config, "random"))
         assert [[figure.bn for figure in group] for group in groups] == together
-        assert all(len({figure._replace(bn="") for figure in group}) == 1 for group in groups)
+
+
+def test_a_group_is_measured_in_one_go(data, run):
+    model = trained.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
+    figures = [Figure(5, 1, bn, "distorted support") for bn in table.MODES]
+    both = table.evaluated(model, str(data), figures, 3)
+    assert [table.figure_of(result) for result in both] == figures
+    assert [(result["k_query"], result["tasks"], result["distortions_test"]) for result in both] == [(15, 3, 8)] * 2
+    assert both == [table.evaluated(model, str(data), [figure], 3)[0] for figure in figures]
 
 
 def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
@@ -60,19 +62,22 @@ def write(folder, name, method, *results, seconds=3661, train_on_val=False):
                                                      "train_on_val": train_on_val, "results": results}))
 
 
-def test_rows(tmp_path):
-    write(tmp_path, "b", "protonet", (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
-          (Figure(20, 1, "inductive", ""), 0.95, {}), (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}))
-    write(tmp_path, "a", "fomaml", (Figure(5, 1, "transductive", ""), 0.981, {}), (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}))
-    assert table.rows(tmp_path) == [
-        ["FOMAML", "5-way 1-shot", "98.3 ± 0.5", "98.10 ± 0.10", "97.00 ± 0.10", "10,000 / 1,000", "random", "3", "1:01:01",
-         "[a](checkpoints/a.pkl)"],
-        ["Prototypical Networks", "20-way 1-shot", "96.0", "", "95.00 ± 0.10", "10,000", "random", "3", "1:01:01",
-         "[b](checkpoints/b.pkl)"]]
+def of_papers(folder):
+    return table.rows(folder, [(5, 1), (5, 5), (20, 1)], lambda report, result: not table.has_more(report, result), published=True)
 
 
 def with_more(folder):
-    return table.grid(folder, [(5, 1), (20, 1)], table.has_more)
+    return table.rows(folder, [(5, 1), (20, 1)], table.has_more, published=False)
+
+
+def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_path):
+    write(tmp_path, "a", "protonet", (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
+          (Figure(20, 1, "inductive", ""), 0.95, {}), (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}))
+    weights, [published] = "[a](checkpoints/a.pkl) 1:01:01", table.PUBLISHED["protonet"]
+    assert of_papers(tmp_path) == [{"method": "Prototypical Networks", "bn": "inductive", (20, 1): "95.00 ± 0.10", "weights": weights},
+                                   {"method": "Prototypical Networks, published", **published}]
+    assert with_more(tmp_path) == [{"method": "Prototypical Networks, refined", "bn": "transductive", (20, 1): "98.00 ± 0.10",
+                                    "weights": weights}]
 
 
 def test_what_the_papers_do_not_have_stands_apart(tmp_path):
@@ -80,39 +85,48 @@ def test_what_the_papers_do_not_have_stands_apart(tmp_path):
     write(tmp_path, "a", "maml", (plain, 0.98, {}), (distorted, 0.99, {}))
     write(tmp_path, "b", "maml", (plain, 0.97, {}), train_on_val=True)
     write(tmp_path, "c", "maml pooled", (plain, 0.98, {}))
-    write(tmp_path, "d", "siamese pairs", (plain, 0.96, {}), (tuned, 0.95, {}))
-    assert [cells[0] for cells in table.rows(tmp_path)] == ["MAML", "Siamese, pairs", "Siamese, pairs, fine-tuned"]
-    assert [cells[0] for cells in with_more(tmp_path)] == [
+    write(tmp_path, "d", "siamese triplets", (plain, 0.96, {}), (tuned, 0.95, {}))
+    assert [row["method"] for row in of_papers(tmp_path)] == [
+        "MAML", "MAML, published", "Siamese, triplets", "Siamese, triplets, fine-tuned"]
+    assert [row["method"] for row in with_more(tmp_path)] == [
         "MAML, distorted support", "MAML, trained on validation characters too", "MAML, max-pooled, from a prototypical encoder"]
 
 
-def test_tasks_of_a_method_share_a_line_but_for_other_weights_of_the_same_task(tmp_path):
-    write(tmp_path, "one", "maml pooled", (Figure(5, 1, "transductive", ""), 0.98, {}),
-          (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}))
-    write(tmp_path, "three", "maml pooled", (Figure(5, 1, "transductive", ""), 0.96, {}), seconds=62)
-    write(tmp_path, "two", "maml pooled", (Figure(20, 1, "transductive", ""), 0.95, {}), seconds=61)
-    write(tmp_path, "refined", "protonet", (Figure(5, 1, "inductive", "refined"), 0.99, {"refine": 3}))
-    one, two, three, refined = (f"[{name}](checkpoints/{name}.pkl) {time}" for name, time in (
-        ("one", "1:01:01"), ("two", "1:01"), ("three", "1:02"), ("refined", "1:01:01")))
-    pooled = "MAML, max-pooled, from a prototypical encoder"
-    assert with_more(tmp_path) == [
-        [pooled, "transductive", "98.00 ± 0.10", "95.00 ± 0.10", f"{one}, {two}"],
-        [pooled, "transductive", "96.00 ± 0.10", "", three],
-        [pooled, "inductive", "97.00 ± 0.10 (1,000 tasks)", "", one],
-        ["Prototypical Networks, refined", "transductive", "99.00 ± 0.10", "", refined]]
+def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tmp_path):
+    write(tmp_path, "one", "fomaml", (Figure(5, 1, "transductive", ""), 0.98, {}), (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}))
+    write(tmp_path, "three", "fomaml", (Figure(5, 1, "transductive", ""), 0.96, {}), (Figure(5, 5, "transductive", ""), 0.99, {}),
+          seconds=62)
+    write(tmp_path, "two", "fomaml", (Figure(20, 1, "transductive", ""), 0.95, {}), seconds=61)
+    times = {"one": "1:01:01", "two": "1:01", "three": "1:02"}
+    one, two, three = (f"[{name}](checkpoints/{name}.pkl) {time}" for name, time in times.items())
+    assert of_papers(tmp_path)[:-1] == [
+        {"method": "FOMAML", "bn": "transductive", (5, 1): "98.00 ± 0.10", (20, 1): "95.00 ± 0.10", "weights": f"{one}, {two}"},
+        {"method": "FOMAML", "bn": "transductive", (5, 1): "96.00 ± 0.10", (5, 5): "99.00 ± 0.10", "weights": three},
+        {"method": "FOMAML", "bn": "inductive", (5, 1): "97.00 ± 0.10 (1,000 tasks)", "weights": one}]
 
 
-def test_published_figures_stand_behind_the_papers_method(tmp_path):
+def test_both_readmes_show_each_task_and_the_tasks_within_an_alphabet(tmp_path):
     write(tmp_path, "v", "matching", (Figure(5, 1, "inductive", ""), 0.98, {"split": "vinyals"}),
           (Figure(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}))
     write(tmp_path, "w", "matching", (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}), seconds=60)
     write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
     write(tmp_path, "y", "matching", (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}), train_on_val=True)
-    v, w, y = (f"[{name}](checkpoints/{name}.pkl) {time}" for name, time in (("v", "1:01:01"), ("w", "1:00"), ("y", "1:01:01")))
-    assert table.grid(tmp_path, [(5, 1), (20, 5), "within an alphabet"], lambda _, result: result["split"] != "random", published=True) == [
-        ["Matching Networks", "inductive", "98.00 ± 0.10", "98.50 ± 0.10", "80.00 ± 0.10", f"{v}, {w}"],
-        ["Matching Networks, published", "", "98.1", "98.5", "", ""],
-        ["Matching Networks, trained on validation characters too", "inductive", "99.00 ± 0.10", "", "", y]]
+    v, w, x, y = (f"[{name}](checkpoints/{name}.pkl) {time}" for name, time in (("v", "1:01:01"), ("w", "1:00"), ("x", "1:01:01"),
+                                                                                ("y", "1:01:01")))
+    for name, header in (("README.md", "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | "),
+                         ("README_zh.md", "| 方法 | 统计量 | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | ")):
+        readme = tmp_path / name
+        readme.write_text("a\n" + "\nb\n".join(f"{begin}\nold\n{table.END}" for begin in table.BEGINS) + "\nc", encoding="utf-8")
+        text = table.rewrite(readme, tmp_path)
+        assert text.startswith("a\n") and text.endswith(f"{table.END}\nc") and "old" not in text and text.count(header) == 3
+        first, second, third = (text.partition(begin)[2].partition(table.END)[0].strip().splitlines() for begin in table.BEGINS)
+        assert first[2:] == [f"| Matching Networks | inductive |  |  | 90.00 ± 0.10 |  | {x} |",
+                             "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |"]
+        assert second[2:] == []
+        assert third[2:] == [
+            f"| Matching Networks | inductive | 98.00 ± 0.10 |  |  | 98.50 ± 0.10 | 80.00 ± 0.10 | {v}, {w} |",
+            "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |  |",
+            f"| Matching Networks, trained on validation characters too | inductive | 99.00 ± 0.10 |  |  |  |  | {y} |"]
 
 
 @pytest.fixture(scope="module")
