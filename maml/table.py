@@ -22,8 +22,10 @@ from maml.runtime import machine
 BEGINS = [f"<!-- {what}: made by make table -->" for what in ("results", "results with more", "results on other splits")]
 END = "<!-- end of results -->"
 READMES = {  # what the columns are called
-    "README.md": {"method": "method", "bn": "statistics", "within an alphabet": "within an alphabet", "weights": "weights, trained for"},
-    "README_zh.md": {"method": "方法", "bn": "统计量", "within an alphabet": "同一字母表内", "weights": "权重，训练时长"}}
+    "README.md": {"method": "method", "bn": "statistics", "within an alphabet": "within an alphabet",
+                  "weights": "weights, time, processor"},
+    "README_zh.md": {"method": "方法", "bn": "统计量", "within an alphabet": "同一字母表内",
+                     "weights": "权重，训练时长，处理器"}}
 NAMES = {"maml": "MAML", "maml pooled": "MAML, max-pooled, from a prototypical encoder", "fomaml": "FOMAML", "reptile": "Reptile",
          "protonet": "Prototypical Networks", "protonet wide": "Prototypical Networks, wide",
          "matching": "Matching Networks", "siamese pairs": "Siamese, pairs", "siamese triplets": "Siamese, triplets"}
@@ -113,12 +115,15 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
     data = next((folder for folder in folders if omniglot.read_index(folder).split == split), None)
     if data is None:
         raise errors.UserError(f"{path}: was trained on the {split} split, which is not in {', '.join(folders)}; name its arrays by --data")
-    report = {"method": method(model.config), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-              "train_on_val": model.config.train_on_val, "trained_seconds": round(model.state["seconds"]), "epoch": model.state["epoch"],
-              "validation": model.state["best"]["accuracy"], "seed": model.config.seed, "measured_on": machine()}
-    figures, results = wanted(model.config, split) if path.stem not in STAGES else [], {}
-    if report_path.exists() and (known := json.loads(report_path.read_text(encoding="utf-8")))["sha256"] == report["sha256"]:
-        results = {figure: result for result in known["results"] if (figure := figure_of(result)) in figures}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = json.loads(report_path.read_text(encoding="utf-8")) if report_path.exists() else {}
+    known = known if known.get("sha256") == digest else {"results": []}  # of the same weights
+    report = {"method": method(model.config), "sha256": digest, "train_on_val": model.config.train_on_val,
+              "trained_seconds": round(model.state["seconds"]), "trained_on": model.state.get("machine") or known.get("trained_on", ""),
+              "epoch": model.state["epoch"], "validation": model.state["best"]["accuracy"], "seed": model.config.seed,
+              "measured_on": machine()}
+    figures = wanted(model.config, split) if path.stem not in STAGES else []
+    results = {figure: result for result in known["results"] if (figure := figure_of(result)) in figures}
     missing = [f for f in figures if f.bn in modes and not (
         f in results and results[f]["tasks"] >= tasks and results[f]["k_query"] == queries_per_class(model.config, f.bn))]
     for group in together(model.config, missing):
@@ -179,7 +184,7 @@ def rows(folder: Path, columns: Sequence[tuple[int, int] | str], chosen: Callabl
             bn = "transductive" if "refine" in result else figure.bn  # what queries refined is transductive as well
             place = list(NAMES).index(report["method"]), report["train_on_val"], list(KINDS).index(kind), MODES.index(bn)
             row = own.setdefault(place, {"method": label(report, kind), "bn": bn,
-                                         "weights": f"{weights(name)} {duration(report['trained_seconds'])}"})
+                                         "weights": weights(name, report)})
             row[column] = percent(result) + ("" if result["tasks"] == TEST_TASKS else f" ({result['tasks']:,} tasks)")
         for place, row in own.items():  # beside another checkpoint's of other tasks, where there is one
             free = next(n for n in itertools.count() if not set(columns) & row.keys() & found.get((*place, n), {}).keys())
@@ -197,9 +202,10 @@ def label(report: dict[str, Any], kind: str) -> str:
     return ", ".join([NAMES[report["method"]], *["trained on validation characters too"] * report["train_on_val"], *[kind] * bool(kind)])
 
 
-def weights(name: str) -> str:
-    """A link to a checkpoint."""
-    return f"[{name}](checkpoints/{name}.pkl)"
+def weights(name: str, report: dict[str, Any]) -> str:
+    """A link to a checkpoint, how long it was trained, and on which processor: "[a](checkpoints/a.pkl) 1:29:34 AMD EPYC"."""
+    processor = report["trained_on"].partition(",")[0].replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
+    return f"[{name}](checkpoints/{name}.pkl) {duration(report['trained_seconds'])} {processor}".rstrip()
 
 
 def rewrite(readme: Path, folder: Path) -> str:

@@ -21,6 +21,7 @@ from maml.learner import Learner
 from maml.logs import Log
 from maml.omniglot import Index
 from maml.parallel import Processes
+from maml.runtime import machine
 from maml.tasks import TaskSampler, with_distortions
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
@@ -80,13 +81,13 @@ class Run:
         self.stop = False
 
     def weights(self) -> dict[str, Any]:
-        """What evaluation needs: the weights, their configuration, and which characters they were trained and chosen on."""
+        """What evaluation needs: the weights, their configuration, which characters they were trained and chosen on, and how long where."""
         index = dataclasses.asdict(self.index)
         index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
         network = self.learner.network
         return {"weights": [p.numpy() for p in self.learner.theta], "running": [s.numpy() for pair in network.running for s in pair],
                 "config": runs.settings(self.config), "data": index, "epoch": self.epoch, "best": self.best,
-                "history": self.history, "seconds": self.seconds}
+                "history": self.history, "seconds": self.seconds, "machine": machine()}
 
     def state(self) -> dict[str, Any]:
         """All that continues this run bit for bit."""

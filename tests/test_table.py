@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import script
 
-from maml import table, trained
+from maml import runtime, table, trained
 from maml.config import Config
 from maml.errors import UserError
 from maml.table import Figure
@@ -58,8 +58,9 @@ def test_prototypical_networks_of_more_filters_have_rows_of_their_own():
 def write(folder, name, method, *results, seconds=3661, train_on_val=False):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
     results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
-    (folder / f"{name}.json").write_text(json.dumps({"method": method, "trained_seconds": seconds, "seed": 3,
-                                                     "train_on_val": train_on_val, "results": results}))
+    (folder / f"{name}.json").write_text(json.dumps({
+        "method": method, "trained_seconds": seconds, "trained_on": "An(R) Example(TM) Processor, 2 cores", "seed": 3,
+        "train_on_val": train_on_val, "results": results}))
 
 
 def of_papers(folder):
@@ -73,7 +74,7 @@ def with_more(folder):
 def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_path):
     write(tmp_path, "a", "protonet", (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
           (Figure(20, 1, "inductive", ""), 0.95, {}), (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}))
-    weights, [published] = "[a](checkpoints/a.pkl) 1:01:01", table.PUBLISHED["protonet"]
+    weights, [published] = "[a](checkpoints/a.pkl) 1:01:01 An Example", table.PUBLISHED["protonet"]
     assert of_papers(tmp_path) == [{"method": "Prototypical Networks", "bn": "inductive", (20, 1): "95.00 ± 0.10", "weights": weights},
                                    {"method": "Prototypical Networks, published", **published}]
     assert with_more(tmp_path) == [{"method": "Prototypical Networks, refined", "bn": "transductive", (20, 1): "98.00 ± 0.10",
@@ -98,7 +99,7 @@ def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tm
           seconds=62)
     write(tmp_path, "two", "fomaml", (Figure(20, 1, "transductive", ""), 0.95, {}), seconds=61)
     times = {"one": "1:01:01", "two": "1:01", "three": "1:02"}
-    one, two, three = (f"[{name}](checkpoints/{name}.pkl) {time}" for name, time in times.items())
+    one, two, three = (f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items())
     assert of_papers(tmp_path)[:-1] == [
         {"method": "FOMAML", "bn": "transductive", (5, 1): "98.00 ± 0.10", (20, 1): "95.00 ± 0.10", "weights": f"{one}, {two}"},
         {"method": "FOMAML", "bn": "transductive", (5, 1): "96.00 ± 0.10", (5, 5): "99.00 ± 0.10", "weights": three},
@@ -111,8 +112,8 @@ def test_both_readmes_show_each_task_and_the_tasks_within_an_alphabet(tmp_path):
     write(tmp_path, "w", "matching", (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}), seconds=60)
     write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
     write(tmp_path, "y", "matching", (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}), train_on_val=True)
-    v, w, x, y = (f"[{name}](checkpoints/{name}.pkl) {time}" for name, time in (("v", "1:01:01"), ("w", "1:00"), ("x", "1:01:01"),
-                                                                                ("y", "1:01:01")))
+    times = {"v": "1:01:01", "w": "1:00", "x": "1:01:01", "y": "1:01:01"}
+    v, w, x, y = (f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items())
     for name, header in (("README.md", "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | "),
                          ("README_zh.md", "| 方法 | 统计量 | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | ")):
         readme = tmp_path / name
@@ -156,7 +157,7 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         table.measure(weights, [str(data)], tasks, table.MODES)
     assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
     report = json.loads(weights.with_suffix(".json").read_text())
-    assert report["train_on_val"] is True
+    assert report["train_on_val"] is True and report["trained_on"] == runtime.machine()
     assert [(r["kind"], r["tasks"], "finetune" in r) for r in report["results"]] == [("", 6, False), ("fine-tuned", 6, True)]
     weights.with_suffix(".json").write_text(json.dumps({**report, "sha256": "another file's"}))
     table.measure(weights, [str(data)], 2, ["inductive"])
