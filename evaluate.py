@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maml.trained import Trained
 
 EXAMPLE = """examples:
-  python evaluate.py --n_way 5 --k_spt 1                            the best checkpoint for 5-way 1-shot
+  python evaluate.py --n_way 5 --k_spt 1                            the best that was validated on 5-way 1-shot
   python evaluate.py --checkpoint checkpoints/maml_5w1s.pkl --tasks 10000
   python evaluate.py --algorithm siamese --n_way 20 --k_query 1 --within-alphabet --data background
   python evaluate.py --algorithm siamese --finetune 20 --entropy 0.1
@@ -98,18 +98,20 @@ def work(arguments: argparse.Namespace) -> int:
     if arguments.use_gpu and not gpu and processes.first:
         print(runtime.NO_GPU, file=sys.stderr)
 
-    from maml import omniglot, pictures, trained
+    from maml import challenge, omniglot, pictures, trained
 
     classes = pictures.classes(arguments.support) if arguments.support else []
     if arguments.checkpoint:
         model = trained.read(arguments.checkpoint)
     else:
+        way = len(classes) or (challenge.way(arguments.runs) if arguments.runs else arguments.n_way or 5)
         data = None if arguments.support or arguments.runs else omniglot.read_index(arguments.data)
-        model = trained.find(arguments.checkpoints, len(classes) or arguments.n_way or 5, arguments.k_spt or 1, arguments.algorithm, data)
+        split = "background" if arguments.runs else None  # whose test characters those of the runs are
+        model = trained.find(arguments.checkpoints, way, arguments.k_spt or 1, arguments.algorithm, data, split)
     if arguments.support:
         return own_pictures(arguments, model, classes)
     if arguments.runs:
-        return challenge(arguments, model, processes)
+        return one_shot_challenge(arguments, model, processes)
     return random_tasks(arguments, model, processes)
 
 
@@ -181,9 +183,11 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
 def common(arguments: argparse.Namespace, model: Trained, bn: str) -> dict:
     """What every report says."""
     said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": bn}
-    for key in ("refine", "distortions_test"):
+    adapts = ["glob_update_step_test"] if model.config.algorithm not in ANY_WAY else []
+    for key in (*adapts, "refine", "distortions_test"):
         value = getattr(arguments, key)
-        if value := getattr(model.config, key) if value is None else value:
+        value = getattr(model.config, key) if value is None else value
+        if value or key in adapts:
             said[key] = value
     if arguments.inner_batch_test is not None:
         said["inner_batch_test"] = arguments.inner_batch_test
@@ -192,7 +196,7 @@ def common(arguments: argparse.Namespace, model: Trained, bn: str) -> dict:
     return said
 
 
-def challenge(arguments: argparse.Namespace, model: Trained, processes: parallel.Processes) -> int:
+def one_shot_challenge(arguments: argparse.Namespace, model: Trained, processes: parallel.Processes) -> int:
     """Measure on Omniglot's own one-shot challenge, and print the error rates."""
     from maml import challenge, evaluation, reports
 

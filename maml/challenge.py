@@ -28,11 +28,20 @@ def read(folder: str | Path, image_size: int) -> list[Run]:
 
     Raises `UserError` where there are none, or one is incomplete.
     """
-    folder = Path(folder)
+    return [Run(name, _task(support, items, image_size)) for name, support, items in _listed(Path(folder))]
+
+
+def way(folder: str | Path) -> int:
+    """The largest number of classes in one of the runs in `folder`; raises as `read`."""
+    return max(len(support) for _, support, _ in _listed(Path(folder)))
+
+
+def _listed(folder: Path) -> list[tuple[str, list[Path], list[tuple[Path, int]]]]:
+    """What `_read_run` says of each run in `folder`."""
     runs = [_read_run(folder, path) for path in sorted(folder.glob(f"run*/{LABELS}"))]
     if not runs:
         raise UserError(f"{folder}: no runNN/{LABELS} in it; --runs names the folder that holds run01, run02, ...")
-    return [Run(name, _task(support, items, image_size)) for name, support, items in runs]
+    return runs
 
 
 def _read_run(folder: Path, labels: Path) -> tuple[str, list[Path], list[tuple[Path, int]]]:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from maml import errors, files, omniglot, trained
 from maml.config import ANY_WAY, MODES, Config
 from maml.progress import duration
-from maml.runtime import machine
 
 BEGINS = [f"<!-- {what}: made by make table -->" for what in ("results", "results with more", "results on other splits")]
 END = "<!-- end of results -->"
@@ -111,28 +110,33 @@ def together(config: Config, figures: list[Figure]) -> list[list[Figure]]:
 def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> None:
     """Measure a checkpoint on test characters, but for what was measured of the same weights on as many tasks, and write it beside it."""
     model, report_path = trained.read(path), path.with_suffix(".json")
-    split = model.state["data"]["split"]
-    data = next((folder for folder in folders if omniglot.read_index(folder).split == split), None)
-    if data is None:
-        raise errors.UserError(f"{path}: was trained on the {split} split, which is not in {', '.join(folders)}; name its arrays by --data")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    split, digest = model.state["data"]["split"], hashlib.sha256(path.read_bytes()).hexdigest()
     known = json.loads(report_path.read_text(encoding="utf-8")) if report_path.exists() else {}
     known = known if known.get("sha256") == digest else {"results": []}  # of the same weights
     report = {"method": method(model.config), "sha256": digest, "train_on_val": model.config.train_on_val,
               "trained_seconds": round(model.state["seconds"]), "trained_on": model.state.get("machine") or known.get("trained_on", ""),
-              "epoch": model.state["epoch"], "validation": model.state["best"]["accuracy"], "seed": model.config.seed,
-              "measured_on": machine()}
+              "epoch": model.state["epoch"], "validation": model.state["best"]["accuracy"], "seed": model.config.seed}
     figures = wanted(model.config, split) if path.stem not in STAGES else []
     results = {figure: result for result in known["results"] if (figure := figure_of(result)) in figures}
+
+    def write() -> None:
+        text = json.dumps({**report, "results": list(results.values())}, indent=1, ensure_ascii=False) + "\n"
+        files.write({report_path: lambda file: file.write(text.encode())})
+
+    write()
     missing = [f for f in figures if f.bn in modes and not (
         f in results and results[f]["tasks"] >= tasks and results[f]["k_query"] == queries_per_class(model.config, f.bn))]
+    if not missing:
+        return
+    data = next((folder for folder in folders if omniglot.read_index(folder).split == split), None)
+    if data is None:
+        raise errors.UserError(f"{path}: was trained on the {split} split, which is not in {', '.join(folders)}; name its arrays by --data")
     for group in together(model.config, missing):
         for result in evaluated(model, data, group, tasks):
             figure = figure_of(result)
             results[figure] = result
             print(f"{path.name}: {figure.n_way}-way {figure.k_spt}-shot {figure.bn} {figure.kind} {percent(result)}", flush=True)
-        text = json.dumps({**report, "results": list(results.values())}, indent=1, ensure_ascii=False) + "\n"
-        files.write({report_path: lambda file, text=text: file.write(text.encode())})
+        write()
 
 
 def evaluated(model: trained.Trained, data: str, group: list[Figure], tasks: int) -> list[dict[str, Any]]:
@@ -226,7 +230,8 @@ def rewrite(readme: Path, folder: Path) -> str:
 
 
 def main() -> None:
-    parser = errors.Parser(__doc__, "example:\n  python -m maml.table --tasks 10000 --data . data/vinyals", prog="python -m maml.table")
+    parser = errors.Parser(__doc__, "example, names first:\n  python -m maml.table maml_5w1s --data . data/background data/vinyals",
+                           prog="python -m maml.table")
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), metavar="DIR", help="(default: %(default)s)")
     parser.add_argument("--data", nargs="+", default=["."], metavar="DIR",
                         help="folders with make_data.py's arrays, one for each split (default: the current one)")

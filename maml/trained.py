@@ -36,6 +36,8 @@ def read(path: str | Path) -> Trained:
         raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks the best accuracy")
     if not all(isinstance(w, np.ndarray) for w in state["weights"]):
         raise UserError(f"{path}: holds weights that are no arrays")
+    if not isinstance(state.get("machine", ""), str):
+        raise UserError(f"{path}: is not a checkpoint of train.py's, its machine has no name")
     check_index(state["data"], str(path), parts=("train", "val"))
     return Trained(Path(path), state, make(state["config"], str(path)))
 
@@ -45,15 +47,16 @@ def _is_measurement(h: Any) -> bool:
             and isinstance(h.get("accuracies"), list) and len(h["accuracies"]) > 0 and all(isinstance(a, float) for a in h["accuracies"]))
 
 
-def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None, data: Index | None = None) -> Trained:
+def find(folder: str | Path, n_way: int, k_spt: int, algorithm: str | None = None, data: Index | None = None,
+         split: str | None = None) -> Trained:
     """The checkpoint in `folder` for this task (and of this algorithm, and for this split of these data).
 
-    One that was trained for it, else for as many classes, else one that serves them; of several, the best on validation characters;
-    what was trained on those too comes last, for its accuracy there says nothing.
+    One that was validated on it, else with as many classes, else one that serves them; of several, the best on validation characters;
+    what was trained on those too comes last, for its accuracy there says nothing. Before all that, one of `split`, if that is given.
     """
-    def place(t: Trained) -> tuple[bool, bool, bool, float]:
-        return ((t.config.n_way, t.config.k_spt) == (n_way, k_spt), t.config.n_way == n_way, not t.config.train_on_val,
-                t.state["best"]["accuracy"])
+    def place(t: Trained) -> tuple[bool, bool, bool, bool, float]:
+        return (t.state["data"]["split"] == split, (t.config.n_way, t.config.k_spt) == (n_way, k_spt), t.config.n_way == n_way,
+                not t.config.train_on_val, t.state["best"]["accuracy"])
 
     candidates = [t for t in map(read, sorted(Path(folder).glob("*.pkl"))) if algorithm in (None, t.config.algorithm)
                   and (data is None or (t.state["data"]["source"], t.state["data"]["split"]) == (data.source, data.split))
@@ -82,7 +85,8 @@ def learner(trained: Trained, n_way: int | None = None, **changes: Any) -> Learn
     if not serves(trained.config, way):
         raise UserError(f"{trained.path}: was trained for n_way {trained.config.n_way} and a classifier of as many classes, not {way}")
     rate = trained.config.glob_base_lr * share(trained.config, way)
-    config = dataclasses.replace(trained.config, **{"glob_base_lr": rate, **changes, "n_way": way})
+    as_trained = dict(zip(("train_way", "train_shot", "train_query"), trained.config.train_task))  # whatever the test tasks become
+    config = dataclasses.replace(trained.config, **{**as_trained, "glob_base_lr": rate, **changes, "n_way": way})
     made = learners.make(config, trained.state["data"]["image_size"])
     training.set_weights(made, {**trained.state, "weights": fitting(made, trained)}, trained.path)
     return made
@@ -109,7 +113,8 @@ def fitting(made: Learner, trained: Trained) -> list[np.ndarray]:
 
 
 def start(made: Learner, trained: Trained) -> None:
-    """Give a new learner the checkpoint's weights, but for what it lacks or has for other classes; a `UserError` for another network."""
+    """Give a new learner the checkpoint's weights, with the first outputs of a classifier of more classes, but for what it lacks, such as
+    a classifier of as many; a `UserError` for another network."""
     from maml import training
 
     weights, body = fitting(made, trained), len(made.network.theta) - (0 if made.network.way is None else 2)

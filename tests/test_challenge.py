@@ -28,7 +28,7 @@ def write_runs(folder, raw, runs=2, way=20):
 
 def test_runs_are_read_as_tasks(raw, tmp_path):
     first, second = challenge.read(write_runs(tmp_path, raw), 28)
-    assert (first.name, second.name) == ("run01", "run02")
+    assert (first.name, second.name) == ("run01", "run02") and challenge.way(tmp_path) == 20
     task = first.task
     assert task.support_x.shape == task.query_x.shape == (1, 20, 1, 28, 28) and task.support_x.max() == 1
     assert sorted(task.support_y[0]) == sorted(task.query_y[0]) == list(range(20)) and task.support_y[0].tolist() != list(range(20))
@@ -44,6 +44,9 @@ def test_error_rates_of_a_trained_model(raw, data, tmp_path):
     evaluate = ["evaluate.py", "--checkpoint", tmp_path / "checkpoints" / "s.pkl", "--runs", tmp_path / "runs", "--workers", 1]
     report = json.loads(script(*evaluate, "--json").stdout)
     assert report["runs"]["run01"] == 0 and report["error"] == pytest.approx(sum(report["runs"].values()) / 2)
+    found = script("evaluate.py", "--checkpoints", tmp_path / "checkpoints", "--runs", tmp_path / "runs", "--workers", 1,
+                   "--distortions_test", 1).stdout
+    assert "s.pkl: siamese" in found and "1 distorted copies" in found
     done = script(*evaluate, "--finetune", 3)
     assert "run01  error   0.0%" in done.stdout and "overall error rate of 2 runs" in done.stdout and "split background" in done.stderr
 

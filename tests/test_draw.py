@@ -98,3 +98,13 @@ def test_old_supports_are_forgotten(client):
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(UserError, match="no checkpoint of maml, reptile, protonet"):
         draw.find_models(tmp_path)
+
+
+def test_the_page_has_the_best_model_of_each_method(folder, tmp_path):
+    state = checkpoint.load(folder / "maml.pkl")
+    for name, accuracy, changes in (("a", 0.95, {"n_way": 5}), ("b", 0.6, {}), ("c", 0.8, {}), ("d", 0.75, {}), ("e", 0.9, {"k_spt": 5}),
+                                    ("f", 0.9, {"train_on_val": True})):
+        changes = {"n_way": 20, **changes}
+        checkpoint.save({**state, "config": {**state["config"], **changes}, "best": {"accuracy": accuracy, "epoch": 1}},
+                        tmp_path / f"{name}.pkl")
+    assert {name: model.path.name for name, model in draw.find_models(tmp_path).items()} == {"maml": "c.pkl"}

@@ -38,7 +38,9 @@ def test_evaluation_modes_and_steps(data, run, tmp_path):
     assert evaluate(data, run[0], "--bn", "both").stdout.count("accuracy: ") == 2
     for elsewhere in (["--runs", tmp_path], ["--support", tmp_path, "--query", tmp_path]):
         assert "choose one of transductive and inductive" in evaluate(data, run[0], "--bn", "both", *elsewhere, status=2).stderr
-    assert len(json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)["accuracies"]) == 5
+    four = json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)
+    assert len(four["accuracies"]) == 5 and [r["glob_update_step_test"] for r in (four, *both)] == [4, 2, 2]
+    assert "accuracy after 2 update steps: " in evaluate(data, run[0], "--last_step").stdout
     copies = json.loads(evaluate(data, run[0], "--json", "--distortions_test", 2).stdout)
     assert copies["distortions_test"] == 2 and copies["accuracies"] != both[0]["accuracies"]
     assert copies["losses"][0] == pytest.approx(both[0]["losses"][0], rel=1e-3)  # before the first step nothing has changed
@@ -83,9 +85,10 @@ def test_steps_on_all_of_the_support(data, tmp_path):
 
 
 def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
-    train(data, tmp_path, "--algorithm", "protonet", "--train_way", 10)
+    train(data, tmp_path, "--algorithm", "protonet", "--train_way", 10, "--train_query", 5)
     report = json.loads(evaluate(data, tmp_path, "--n_way", 8, "--k_spt", 3, "--json").stdout)
     assert (report["n_way"], report["k_spt"], report["bn"]) == (8, 3, "inductive")
+    evaluate(data, tmp_path, "--k_spt", 16, "--k_query", 4)
     assert "both is for maml and reptile" in evaluate(data, tmp_path, "--bn", "both", status=2).stderr
     tuned = json.loads(evaluate(data, tmp_path, "--finetune", 5, "--entropy", 0.1, "--json").stdout)
     assert len(tuned["accuracies"]) == 2 and tuned["finetune"] == {"steps": 5, "rate": 0.1, "entropy": 0.1}
@@ -128,7 +131,7 @@ def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, t
     index = omniglot.read_index(data)
     find = lambda *task, **more: trained.find(tmp_path, *task, **more).path.name  # noqa: E731
     assert find(20, 1, data=index) == "random20.pkl" and find(5, 1, data=index) == "random5.pkl" and find(7, 5, data=index) == "random5.pkl"
-    assert find(20, 1) == "background20.pkl"
+    assert find(20, 1) == "background20.pkl" and find(5, 1) == "random5.pkl" and find(5, 1, split="background") == "background20.pkl"
     for path in tmp_path.glob("random*.pkl"):
         path.unlink()
     with pytest.raises(UserError, match="no checkpoint for n_way 5 and k_spt 1 and the random split"):

@@ -166,6 +166,13 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
     assert len(asked) == 6
 
 
+def test_nothing_is_asked_of_data_where_nothing_is_missing(weights, monkeypatch):
+    monkeypatch.setattr(table, "STAGES", {"s"})
+    weights.with_suffix(".json").unlink(missing_ok=True)
+    table.measure(weights, ["nowhere"], 2, table.MODES)
+    assert json.loads(weights.with_suffix(".json").read_text())["results"] == []
+
+
 def test_weights_are_measured_on_their_own_split_only(raw, data, weights, tmp_path):
     script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "background")
     with pytest.raises(UserError, match="trained on the random split"):
