@@ -78,6 +78,7 @@ def workplace(tmp_path_factory):
         image.convert("L").save(folder / "unknown.jpg")
     for name, *flags in (["maml_5w1s"], ["protonet_60w1s", "--train_way", 20], ["siamese_triplets", *PAIRS]):
         script("train.py", "--config", f"configs/{name}.yaml", *SHORT["train.py"], *flags, cwd=folder)
+    script("train.py", "--n_way", 5, "--k_spt", 1, *SHORT["train.py"], cwd=folder)  # to be resumed
     return folder
 
 
