@@ -72,7 +72,8 @@ def wanted(config: Config, split: str) -> list[Figure]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
     A classifier serves as many classes as it was trained for, or fewer; and its own number of shots, but for Reptile's, whose training does
-    not know it: that of 20 classes serves any. Metric methods have the statistics of batch normalisation that their papers have.
+    not know it: that of 20 classes serves any. Metric methods have the statistics of batch normalisation that their papers have, and so
+    has what was trained on validation characters too.
     """
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]
@@ -83,15 +84,16 @@ def wanted(config: Config, split: str) -> list[Figure]:
         return [Figure(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
     any_shot = config.algorithm == "reptile" and config.n_way > 5
     served = [task for task in TASKS if task[0] <= config.n_way and (any_shot or task[1] == config.k_spt)]
-    return [*(Figure(*task, bn, "") for task in served for bn in MODES),
+    modes = [config.bn_mode] if config.train_on_val else MODES
+    return [*(Figure(*task, bn, "") for task in served for bn in modes),
             *(Figure(*task, "transductive", kind) for task in served for kind in helpful(config, *task))]
 
 
 def helpful(config: Config, n_way: int, k_spt: int) -> list[str]:
     """The kinds of predictions that are better than the plain ones on validation characters (benchmarks/experiments.md)."""
-    if n_way > 5:
+    if n_way > 5 or config.first_order:
         return []
-    return ["distorted support"] if k_spt == 1 else ["five inner steps"] if config.algorithm == "maml" and not config.first_order else []
+    return ["distorted support"] if k_spt == 1 else ["five inner steps"] if config.algorithm == "maml" else []
 
 
 def queries_per_class(config: Config, bn: str) -> int:

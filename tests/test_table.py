@@ -18,7 +18,8 @@ def figures(split="random", **settings):
 def test_what_is_measured_of_each_method():
     assert set(figures()) == {(5, 1, ""), (5, 1, "distorted support")} and len(table.wanted(Config(), "random")) == 3
     assert set(figures(n_way=20, k_spt=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
-    assert set(figures(n_way=20, k_spt=5, first_order=True)) == {(5, 5, ""), (20, 5, "")}
+    assert set(figures(n_way=20, k_spt=5, first_order=True)) == {(5, 5, ""), (20, 5, "")} and set(figures(first_order=True)) == {(5, 1, "")}
+    assert table.wanted(Config(train_on_val=True), "random") == [Figure(5, 1, "transductive", kind) for kind in ("", "distorted support")]
     assert set(figures(algorithm="reptile", n_way=20)) == {*((way, shot, "") for way in (5, 20) for shot in (1, 5)),
                                                            (5, 1, "distorted support")}
     assert figures(algorithm="matching") == {(way, shot, ""): "inductive" for way in (5, 20) for shot in (1, 5)}
