@@ -49,14 +49,14 @@ def _unselect(choice: Choice, g: Tensor) -> list[Tensor]:
 
 
 def _corners(x: Tensor, size: int) -> list[Tensor]:
-    return [x[:, k * size:(k + 1) * size] for k in range(4)]
+    return [x[:, k * size:(k + 1) * size].contiguous() for k in range(4)]  # once, not before each operation
 
 
 class _MaxPool(PyLayer):
     @staticmethod
     def forward(ctx, needs, x, size):
         corners = _corners(x, size)
-        ctx.choice, ctx.rows = _choose(*corners), x.shape[1]
+        ctx.choice, ctx.rows = _choose(*corners) if needs[0] else None, x.shape[1]
         return _largest(*corners)
 
     @staticmethod
