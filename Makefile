@@ -31,7 +31,7 @@ demo: $(VENV)/ready  ## data, a short 5-way 1-shot MAML, its accuracy
 	$(BIN)/python evaluate.py --checkpoint $(DEMO)/demo.pkl --data data/demo
 	@echo "Logs: $(DEMO). To look at the curves: $(BIN)/visualdl --logdir log --port 8040, then open http://127.0.0.1:8040"
 
-test: $(VENV)/ready  ## all tests, and those of the second derivatives on PaddlePaddle 2.6.2 as well
+test: $(VENV)/ready  ## all tests, and those of derivatives, training and evaluation on PaddlePaddle 2.6.2 as well
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n auto
 	$(MAKE) --no-print-directory test-2.6

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLE = """examples:
   python evaluate.py --n_way 5 --k_spt 1                            the best that was validated on 5-way 1-shot
   python evaluate.py --checkpoint checkpoints/maml_5w1s.pkl --tasks 10000
-  python evaluate.py --algorithm siamese --n_way 20 --k_query 1 --within-alphabet --data background
+  python evaluate.py --algorithm siamese --n_way 20 --k_query 1 --within-alphabet --data data/background
   python evaluate.py --algorithm siamese --finetune 20 --entropy 0.1
   python evaluate.py --algorithm siamese --runs all_runs            Omniglot's own one-shot challenge
   python evaluate.py --algorithm protonet --support mine --query unknown.jpg    your own pictures, a folder for each class in mine
@@ -63,7 +63,8 @@ def main() -> int:
     how.add_argument("--part", choices=["test", "val"], default="test", help="characters to draw from (default: %(default)s)")
     how.add_argument("--within-alphabet", "--within_alphabet", nargs="?", const="", metavar="NAME",
                      help="take the classes of a task from one alphabet: this one, or without NAME a random one for each task")
-    how.add_argument("--runs", metavar="DIR", help="instead of random tasks, those of Omniglot's one-shot challenge in DIR/run01, ...")
+    how.add_argument("--runs", metavar="DIR", help="instead of random tasks, those of Omniglot's one-shot challenge in DIR/run01, ..., "
+                     "which say way and shot")
     how.add_argument("--support", metavar="DIR", help="your own pictures instead: a folder for each class, with one or more in it")
     how.add_argument("--query", nargs="+", metavar="PATH", help="pictures to tell the classes of: files or folders")
     how.add_argument("--tasks", type=int, default=1000, metavar="INT", help="random tasks (default: %(default)s)")
@@ -107,7 +108,8 @@ def work(arguments: argparse.Namespace) -> int:
         way = len(classes) or (challenge.way(arguments.runs) if arguments.runs else arguments.n_way or 5)
         data = None if arguments.support or arguments.runs else omniglot.read_index(arguments.data)
         split = "background" if arguments.runs else None  # whose test characters those of the runs are
-        model = trained.find(arguments.checkpoints, way, arguments.k_spt or 1, arguments.algorithm, data, split)
+        shot = 1 if arguments.runs else arguments.k_spt or 1
+        model = trained.find(arguments.checkpoints, way, shot, arguments.algorithm, data, split)
     if arguments.support:
         return own_pictures(arguments, model, classes)
     if arguments.runs:

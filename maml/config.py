@@ -85,7 +85,7 @@ class Config:
     train_on_val: bool = option(False, "outer loop", "train on the validation characters too, and keep the last weights")
     epochs: int = option(10000, "outer loop", "meta-batches to train on", low=1)
 
-    start: str = option("", "outer loop", "checkpoint whose weights to start from; what it lacks, such as a classifier of as many "
+    start: str = option("", "outer loop", "checkpoint whose weights to start from; what it lacks, such as a classifier of enough "
                        "classes, stays initial")
 
     seed: int = option(0, "run", "of initial weights and tasks", low=0, high=2 ** 32 - 1)

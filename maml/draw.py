@@ -73,10 +73,12 @@ class Bench:
 def find_models(folder: str | Path) -> dict[str, trained.Trained]:
     """The best checkpoint of each algorithm in `folder`; a `UserError` where there is none at all.
 
-    Best is what tells the most classes by the fewest shots, of several the most accurate on validation characters, trained without them.
+    Best is what was validated on the most classes by the fewest shots: of several, what was not trained on validation characters, then
+    what is of the random split, as most are, then the most accurate.
     """
-    def place(model: trained.Trained) -> tuple[int, int, bool, float]:
-        return model.config.n_way, -model.config.k_spt, not model.config.train_on_val, model.state["best"]["accuracy"]
+    def place(model: trained.Trained) -> tuple[int, int, bool, bool, float]:
+        return (model.config.n_way, -model.config.k_spt, not model.config.train_on_val, model.state["data"]["split"] == "random",
+                model.state["best"]["accuracy"])
 
     models = [model for model in map(trained.read, sorted(Path(folder).glob("*.pkl"))) if model.config.algorithm in ALGORITHMS]
     found = {model.config.algorithm: model for model in sorted(models, key=place)}

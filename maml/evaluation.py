@@ -63,7 +63,7 @@ def evaluate(learner: Learner, sampler: TaskSampler, tasks: int, processes: Proc
              progress: Callable[[Iterable], Iterable] = iter, every_step: bool = True) -> Result:
     """`measure` on the sampler's next `tasks` tasks, each process on some of them; all get the whole result.
 
-    `progress` wraps the range that is gone through: the number of the first of the tasks that are drawn at once, 0, 8, ...
+    `progress` wraps range(0, tasks, 8), the number of the first of the tasks that are drawn at once.
     """
     return evaluate_together([learner], sampler, tasks, processes, progress, every_step)[0]
 

@@ -11,11 +11,9 @@ from maml.logs import NOT_OMNIGLOT, vector
 def of_random_tasks(report: dict[str, Any]) -> str:
     """The accuracy on random tasks, with everything that it depends on."""
     where = f" of one alphabet ({report['within_alphabet']})" if "within_alphabet" in report else ""
-    last = (f"{report['finetune']['steps']} steps of fine-tuning" if "finetune" in report else
-            f"{report.get('glob_update_step_test')} update steps")
-    steps = last if len(report["accuracies"]) == 1 else f"0 and {last}" if "finetune" in report else f"0, 1, ... {last}"
+    measured = {1: "", 2: "0 and "}.get(len(report["accuracies"]), "0, 1, ... ")
     accuracy = [] if report["algorithm"] in ANY_WAY and "finetune" not in report else [  # which have no update steps
-        f"accuracy after {steps}: {vector(report['accuracies'])}"]
+        f"accuracy after {measured}{_steps(report)}: {vector(report['accuracies'])}"]
     interval = "" if report["interval"] is None else f" +- {100 * report['interval']:.2f}% (95% interval over tasks)"
     return "\n".join([
         *([] if report["data"] == "omniglot" else [NOT_OMNIGLOT.format(report["data"])]),
@@ -29,7 +27,7 @@ def of_random_tasks(report: dict[str, Any]) -> str:
 def of_challenge(report: dict[str, Any]) -> str:
     """The error rates in Omniglot's own one-shot challenge."""
     return "\n".join([
-        f"{report['checkpoint']}: {report['algorithm']}, {report['bn']} batch normalisation",
+        f"{report['checkpoint']}: {report['algorithm']}, {report['bn']} batch normalisation{_adapted(report)}",
         *_finetuning(report), *_tricks(report),
         *(f"{name}  error {100 * error:5.1f}%" for name, error in report["runs"].items()),
         f"overall error rate of {len(report['runs'])} runs: {100 * report['error']:.1f}%"])
@@ -42,7 +40,18 @@ def of_pictures(report: dict[str, Any]) -> str:
     known = [f"accuracy: {100 * report['accuracy']:.1f}% of the pictures whose class is known"] if "accuracy" in report else []
     return "\n".join([
         f"{report['checkpoint']}: {report['algorithm']}, {report['support']} support pictures of {', '.join(report['classes'])}, "
-        f"{report['bn']} batch normalisation", *_finetuning(report), *_tricks(report), *lines, *known])
+        f"{report['bn']} batch normalisation{_adapted(report)}", *_finetuning(report), *_tricks(report), *lines, *known])
+
+
+def _steps(report: dict[str, Any]) -> str:
+    """How many steps the last predictions were made after."""
+    count = report["finetune"]["steps"] if "finetune" in report else report["glob_update_step_test"]
+    return f"{count} {'step' if count == 1 else 'steps'}" + (" of fine-tuning" if "finetune" in report else " of the inner loop")
+
+
+def _adapted(report: dict[str, Any]) -> str:
+    """The steps of learners that adapt, for the end of a line."""
+    return f", after {_steps(report)}" if "glob_update_step_test" in report else ""
 
 
 def _tricks(report: dict[str, Any]) -> list[str]:

@@ -72,8 +72,8 @@ def wanted(config: Config, split: str) -> list[Figure]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
     A classifier serves as many classes as it was trained for, or fewer; and its own number of shots, but for Reptile's, whose training does
-    not know it: that of 20 classes serves any. Metric methods have the statistics of batch normalisation that their papers have, and so
-    has what was trained on validation characters too.
+    not know it: that of 20 classes serves any. Metric methods, and classifiers that were trained on validation characters too, have the
+    statistics of batch normalisation of their papers alone.
     """
     if split == "background":
         return [Figure(20, 1, config.bn_mode, "within an alphabet")]
@@ -90,7 +90,8 @@ def wanted(config: Config, split: str) -> list[Figure]:
 
 
 def helpful(config: Config, n_way: int, k_spt: int) -> list[str]:
-    """The kinds of predictions that are better than the plain ones on validation characters (benchmarks/experiments.md)."""
+    """The kinds of predictions that are better than the plain ones on validation characters (benchmarks/experiments.md); none for
+    first-order MAML, to keep the table short."""
     if n_way > 5 or config.first_order:
         return []
     return ["distorted support"] if k_spt == 1 else ["five inner steps"] if config.algorithm == "maml" else []
@@ -110,7 +111,10 @@ def together(config: Config, figures: list[Figure]) -> list[list[Figure]]:
 
 
 def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> None:
-    """Measure a checkpoint on test characters, but for what was measured of the same weights on as many tasks, and write it beside it."""
+    """Measure a checkpoint on test characters, but for what was measured of the same weights on as many tasks, and write it beside it.
+
+    What was measured of other weights is kept until there is a figure of these.
+    """
     model, report_path = trained.read(path), path.with_suffix(".json")
     split, digest = model.state["data"]["split"], hashlib.sha256(path.read_bytes()).hexdigest()
     known = json.loads(report_path.read_text(encoding="utf-8")) if report_path.exists() else {}
@@ -125,11 +129,10 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
         text = json.dumps({**report, "results": list(results.values())}, indent=1, ensure_ascii=False) + "\n"
         files.write({report_path: lambda file: file.write(text.encode())})
 
-    write()
     missing = [f for f in figures if f.bn in modes and not (
         f in results and results[f]["tasks"] >= tasks and results[f]["k_query"] == queries_per_class(model.config, f.bn))]
     if not missing:
-        return
+        return write()
     data = next((folder for folder in folders if omniglot.read_index(folder).split == split), None)
     if data is None:
         raise errors.UserError(f"{path}: was trained on the {split} split, which is not in {', '.join(folders)}; name its arrays by --data")
@@ -189,8 +192,7 @@ def rows(folder: Path, columns: Sequence[tuple[int, int] | str], chosen: Callabl
             column, kind = (figure.kind, "") if figure.kind in columns else ((figure.n_way, figure.k_spt), figure.kind)
             bn = "transductive" if "refine" in result else figure.bn  # what queries refined is transductive as well
             place = list(NAMES).index(report["method"]), report["train_on_val"], list(KINDS).index(kind), MODES.index(bn)
-            row = own.setdefault(place, {"method": label(report, kind), "bn": bn,
-                                         "weights": weights(name, report)})
+            row = own.setdefault(place, {"method": label(report, kind), "bn": bn, "weights": weights(name, report)})
             row[column] = percent(result) + ("" if result["tasks"] == TEST_TASKS else f" ({result['tasks']:,} tasks)")
         for place, row in own.items():  # beside another checkpoint's of other tasks, where there is one
             free = next(n for n in itertools.count() if not set(columns) & row.keys() & found.get((*place, n), {}).keys())
@@ -210,7 +212,7 @@ def label(report: dict[str, Any], kind: str) -> str:
 
 def weights(name: str, report: dict[str, Any]) -> str:
     """A link to a checkpoint, how long it was trained, and on which processor: "[a](checkpoints/a.pkl) 1:29:34 AMD EPYC"."""
-    processor = report["trained_on"].partition(",")[0].replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
+    processor = report.get("trained_on", "").partition(",")[0].replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
     return f"[{name}](checkpoints/{name}.pkl) {duration(report['trained_seconds'])} {processor}".rstrip()
 
 

@@ -113,8 +113,8 @@ def fitting(made: Learner, trained: Trained) -> list[np.ndarray]:
 
 
 def start(made: Learner, trained: Trained) -> None:
-    """Give a new learner the checkpoint's weights, with the first outputs of a classifier of more classes, but for what it lacks, such as
-    a classifier of as many; a `UserError` for another network."""
+    """Give a new learner the checkpoint's weights: of a classifier of more classes the first outputs; what it lacks, such as a classifier
+    of enough classes, stays initial. A `UserError` for another network."""
     from maml import training
 
     weights, body = fitting(made, trained), len(made.network.theta) - (0 if made.network.way is None else 2)

@@ -81,7 +81,8 @@ class Run:
         self.stop = False
 
     def weights(self) -> dict[str, Any]:
-        """What evaluation needs: the weights, their configuration, which characters they were trained and chosen on, and how long where."""
+        """What evaluation needs: the weights, their configuration, which characters they were trained and chosen on, how long, and
+        on which machine at last."""
         index = dataclasses.asdict(self.index)
         index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
         network = self.learner.network

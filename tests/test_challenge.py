@@ -5,7 +5,7 @@ import pytest
 from conftest import script
 from PIL import Image
 
-from maml import challenge, omniglot
+from maml import challenge, checkpoint, omniglot
 from maml.errors import UserError
 
 
@@ -44,9 +44,13 @@ def test_error_rates_of_a_trained_model(raw, data, tmp_path):
     evaluate = ["evaluate.py", "--checkpoint", tmp_path / "checkpoints" / "s.pkl", "--runs", tmp_path / "runs", "--workers", 1]
     report = json.loads(script(*evaluate, "--json").stdout)
     assert report["runs"]["run01"] == 0 and report["error"] == pytest.approx(sum(report["runs"].values()) / 2)
+    state = checkpoint.load(tmp_path / "checkpoints" / "s.pkl")
+    for name, way, split in (("more", 10, "background"), ("twenty", 20, "random"), ("best", 20, "background")):
+        checkpoint.save({**state, "config": {**state["config"], "n_way": way}, "data": {**state["data"], "split": split}},
+                        tmp_path / "checkpoints" / f"{name}.pkl")
     found = script("evaluate.py", "--checkpoints", tmp_path / "checkpoints", "--runs", tmp_path / "runs", "--workers", 1,
                    "--distortions_test", 1).stdout
-    assert "s.pkl: siamese" in found and "1 distorted copies" in found
+    assert "best.pkl: siamese" in found and "1 distorted copies" in found
     done = script(*evaluate, "--finetune", 3)
     assert "run01  error   0.0%" in done.stdout and "overall error rate of 2 runs" in done.stdout and "split background" in done.stderr
 

@@ -40,7 +40,9 @@ def test_evaluation_modes_and_steps(data, run, tmp_path):
         assert "choose one of transductive and inductive" in evaluate(data, run[0], "--bn", "both", *elsewhere, status=2).stderr
     four = json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)
     assert len(four["accuracies"]) == 5 and [r["glob_update_step_test"] for r in (four, *both)] == [4, 2, 2]
-    assert "accuracy after 2 update steps: " in evaluate(data, run[0], "--last_step").stdout
+    assert "accuracy after 2 steps of the inner loop: " in evaluate(data, run[0], "--last_step").stdout
+    assert "accuracy after 0, 1, ... 2 steps of the inner loop: " in evaluate(data, run[0]).stdout
+    assert "accuracy after 0 and 1 step of the inner loop: " in evaluate(data, run[0], "--glob_update_step_test", 1).stdout
     copies = json.loads(evaluate(data, run[0], "--json", "--distortions_test", 2).stdout)
     assert copies["distortions_test"] == 2 and copies["accuracies"] != both[0]["accuracies"]
     assert copies["losses"][0] == pytest.approx(both[0]["losses"][0], rel=1e-3)  # before the first step nothing has changed
@@ -92,6 +94,8 @@ def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
     assert "both is for maml and reptile" in evaluate(data, tmp_path, "--bn", "both", status=2).stderr
     tuned = json.loads(evaluate(data, tmp_path, "--finetune", 5, "--entropy", 0.1, "--json").stdout)
     assert len(tuned["accuracies"]) == 2 and tuned["finetune"] == {"steps": 5, "rate": 0.1, "entropy": 0.1}
+    assert "accuracy after 0 and 5 steps of fine-tuning: " in evaluate(data, tmp_path, "--finetune", 5).stdout
+    assert "accuracy after 5 steps of fine-tuning: " in evaluate(data, tmp_path, "--finetune", 5, "--last_step").stdout
     alphabet = evaluate(data, tmp_path, "--within-alphabet", "--n_way", 2, "--k_query", 1).stdout
     assert "characters of one alphabet (any)" in alphabet
     assert "n_way is 9, but alphabet" in evaluate(data, tmp_path, "--within-alphabet", "--n_way", 9, status=2).stderr

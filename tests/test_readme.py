@@ -47,6 +47,7 @@ def test_every_checkpoint_has_its_results_and_configuration():
     for path in (ROOT / "checkpoints").glob("*.pkl"):
         results = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         assert results["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), f"{path.name} is not the file that was measured"
+        assert results["results"] or path.stem in table.STAGES, f"{path.name} was not measured"
         stated = ROOT / "configs" / f"{path.stem}.yaml"
         config = make(read_yaml(stated), str(stated))
         different = runs.differences(config, checkpoint.load(path))

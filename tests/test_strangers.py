@@ -210,6 +210,7 @@ def test_truncations_are_refused(tmp_path, whole):
     (lambda s: s["data"].update(image_size=10 ** 6), "does not tell its data"),
     (lambda s: s["data"].pop("sha256"), "does not tell its data"),
     (lambda s: s["best"].clear(), "lacks the best accuracy"),
+    (lambda s: s.update(machine=3), "its machine has no name"),
     (lambda s: s["history"].append({"epoch": 1, "part": "train", "accuracies": ["all"]}), "its history does not list accuracies"),
 ])
 def test_what_fits_no_network_is_refused(tmp_path, change, message):

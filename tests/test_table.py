@@ -163,8 +163,16 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
     weights.with_suffix(".json").write_text(json.dumps({**report, "sha256": "another file's"}))
     table.measure(weights, [str(data)], 2, ["inductive"])
     assert [tasks for _, tasks in asked[4:]] == [2, 2]
-    table.measure(weights, [str(data)], 9, ["transductive"])
+    table.measure(weights, ["nowhere"], 9, ["transductive"])  # of which nothing is wanted, so that no data are looked for
+    table.measure(weights, ["nowhere"], 2, table.MODES)
     assert len(asked) == 6
+    monkeypatch.setattr(table, "wanted", lambda *_: [Figure(5, 1, "inductive", "")])
+    table.measure(weights, ["nowhere"], 2, table.MODES)
+    assert [r["kind"] for r in json.loads(weights.with_suffix(".json").read_text())["results"]] == [""]
+    weights.with_suffix(".json").write_text(other := json.dumps({**report, "sha256": "another file's"}))
+    with pytest.raises(UserError):
+        table.measure(weights, [], 2, table.MODES)
+    assert weights.with_suffix(".json").read_text() == other  # which is of use until there is another
 
 
 def test_nothing_is_asked_of_data_where_nothing_is_missing(weights, monkeypatch):
