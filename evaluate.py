@@ -99,22 +99,27 @@ def work(arguments: argparse.Namespace) -> int:
     if arguments.use_gpu and not gpu and processes.first:
         print(runtime.NO_GPU, file=sys.stderr)
 
-    from maml import challenge, omniglot, pictures, trained
+    from maml import pictures, trained
 
     classes = pictures.classes(arguments.support) if arguments.support else []
-    if arguments.checkpoint:
-        model = trained.read(arguments.checkpoint)
-    else:
-        way = len(classes) or (challenge.way(arguments.runs) if arguments.runs else arguments.n_way or 5)
-        data = None if arguments.support or arguments.runs else omniglot.read_index(arguments.data)
-        split = "background" if arguments.runs else None  # whose test characters those of the runs are
-        shot = 1 if arguments.runs else arguments.k_spt or 1
-        model = trained.find(arguments.checkpoints, way, shot, arguments.algorithm, data, split)
+    model = trained.read(arguments.checkpoint) if arguments.checkpoint else search(arguments, classes)
     if arguments.support:
         return own_pictures(arguments, model, classes)
     if arguments.runs:
         return one_shot_challenge(arguments, model, processes)
     return random_tasks(arguments, model, processes)
+
+
+def search(arguments: argparse.Namespace, classes: list[Path]) -> Trained:
+    """The checkpoint in --checkpoints for what is to be measured; `classes` are those of the user's own pictures."""
+    from maml import challenge, omniglot, trained
+
+    folder, algorithm = arguments.checkpoints, arguments.algorithm
+    if classes:
+        return trained.find(folder, len(classes), arguments.k_spt or 1, algorithm)
+    if arguments.runs:  # of the evaluation alphabets, which are the background split's test characters
+        return trained.find(folder, challenge.way(arguments.runs), 1, algorithm, split="background")
+    return trained.find(folder, arguments.n_way or 5, arguments.k_spt or 1, algorithm, omniglot.read_index(arguments.data))
 
 
 def learner_of(arguments: argparse.Namespace, model: Trained, n_way: int | None, bn: str) -> Learner:
@@ -184,13 +189,13 @@ def random_tasks(arguments: argparse.Namespace, model: Trained, processes: paral
 
 def common(arguments: argparse.Namespace, model: Trained, bn: str) -> dict:
     """What every report says."""
+    def setting(key: str) -> int:
+        return getattr(model.config, key) if getattr(arguments, key) is None else getattr(arguments, key)
+
     said = {"checkpoint": str(model.path), "algorithm": model.config.algorithm, "bn": bn}
-    adapts = ["glob_update_step_test"] if model.config.algorithm not in ANY_WAY else []
-    for key in (*adapts, "refine", "distortions_test"):
-        value = getattr(arguments, key)
-        value = getattr(model.config, key) if value is None else value
-        if value or key in adapts:
-            said[key] = value
+    if model.config.algorithm not in ANY_WAY:
+        said["glob_update_step_test"] = setting("glob_update_step_test")
+    said.update({key: setting(key) for key in ("refine", "distortions_test") if setting(key)})
     if arguments.inner_batch_test is not None:
         said["inner_batch_test"] = arguments.inner_batch_test
     if arguments.finetune is not None:
