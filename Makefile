@@ -31,8 +31,7 @@ demo: $(VENV)/ready  ## data, a short 5-way 1-shot MAML, its accuracy
 	$(BIN)/python evaluate.py --checkpoint $(DEMO)/demo.pkl --data data/demo
 	@echo "Logs: $(DEMO). To look at the curves: $(BIN)/visualdl --logdir log --port 8040, then open http://127.0.0.1:8040"
 
-test: $(VENV)/ready  ## all tests, and those of derivatives, training and evaluation on PaddlePaddle 2.6.2 as well
-	$(BIN)/ruff check .
+test: lint  ## all tests, and those of derivatives, training and evaluation on PaddlePaddle 2.6.2 as well
 	$(BIN)/python -m pytest -n auto
 	$(MAKE) --no-print-directory test-2.6
 
@@ -60,8 +59,9 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables in both READMEs
 	$(BIN)/python -m maml.table --data $(wildcard . data/background data/vinyals)
 
-lint: $(VENV)/ready  ## ruff
+lint: $(VENV)/ready  ## style: ruff's checks and its format
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 clean:  ## remove environments, demo data, and all logs with what --resume needs
 	rm -rf $(VENV) $(OLD_VENV) .venv-3.* log data/demo data/stand-in .pytest_cache

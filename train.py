@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Train a few-shot learner on Omniglot, keep the weights that are best on validation characters, and log the run for VisualDL."""
-
+"""Train a few-shot learner on Omniglot, keep the weights that are best on validation characters,
+and log the run for VisualDL.
+"""
 
 from maml import config as configuration
 from maml import errors, parallel, runtime
@@ -14,8 +15,12 @@ EXAMPLE = """examples:
 
 def main() -> int:
     parser = errors.Parser(__doc__, EXAMPLE)
-    parser.add_argument("--config", metavar="FILE", help="YAML file with settings; flags override it")
-    parser.add_argument("--resume", action="store_true", help="continue the run of this name where it stopped")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file with settings; flags override it"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run of this name where it stopped"
+    )
     configuration.add_flags(parser)
     arguments = parser.parse_args()
     config = configuration.from_flags(arguments)
@@ -28,7 +33,9 @@ def main() -> int:
     name = runs.resumed_name(config) if arguments.resume else runs.new_name(config)
     if name != config.name:
         print(f"this run is called {name}", flush=True)
-    workers = parallel.choose_workers(config.workers, config.task_num, runtime.gpus() if config.use_gpu else 0)
+    workers = parallel.choose_workers(
+        config.workers, config.task_num, runtime.gpus() if config.use_gpu else 0
+    )
     return parallel.start(workers, ["--name", name], gpu=config.use_gpu)
 
 
@@ -56,9 +63,14 @@ def work(config: configuration.Config, resume: bool) -> int:
     finished = run.train(log)
     log.close(run.best["accuracy"])
     if processes.first and finished:
-        what = "" if index.source == "omniglot" else f" on {index.source} characters, NOT Omniglot's"
-        print(f"best validation accuracy{what}: {100 * run.best['accuracy']:.2f}% in epoch {run.best['epoch']}, "
-              f"after {progress.duration(run.seconds)} in all; weights: {run.best_path}")
+        what = (
+            "" if index.source == "omniglot" else f" on {index.source} characters, NOT Omniglot's"
+        )
+        print(
+            f"best validation accuracy{what}: {100 * run.best['accuracy']:.2f}% in epoch"
+            f" {run.best['epoch']}, after {progress.duration(run.seconds)} in all; weights:"
+            f" {run.best_path}"
+        )
     elif processes.first:
         print(f"stopped after epoch {run.epoch} and saved; the same command with --resume goes on")
     return 0

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Seconds a step of every method, on all cores; beside PyTorch's where an environment with it is named.
+"""Seconds a step of every method, on all cores; beside PyTorch's where an environment with it is
+named.
 
 examples:
   python benchmarks/bench.py
@@ -31,7 +32,13 @@ SETTINGS = {  # name: settings of the step
     "maml_5w1s_1query_1step": {**MAML, "k_query": 1, "glob_update_step": 1},
     "fomaml_5w1s": {**MAML, "first_order": True},
     "reptile_5w5s": {**REPTILE, "k_spt": 5, "task_num": 5, "inner_batch": 25},
-    "protonet_60w5s": {"algorithm": "protonet", "n_way": 60, "k_spt": 5, "k_query": 5, "task_num": 1},
+    "protonet_60w5s": {
+        "algorithm": "protonet",
+        "n_way": 60,
+        "k_spt": 5,
+        "k_query": 5,
+        "task_num": 1,
+    },
     "siamese_128pairs": {"algorithm": "siamese", "n_way": 128, "k_query": 1, "task_num": 1},
     "evaluate_5w1s": {**MAML, "glob_update_step_test": 10},
 }
@@ -40,8 +47,8 @@ SETTINGS = {  # name: settings of the step
 def flops(name: str, c: config.Config) -> float:
     """Of the matrix products in a step: multiplications and additions.
 
-    An image's forward pass counts one; its gradient two more, without the first layer's input one less of that layer; the second
-    derivative of a gradient step as much again as two gradients.
+    An image's forward pass counts one; its gradient two more, without the first layer's input one
+    less of that layer; the second derivative of a gradient step as much again as two gradients.
     """
     size, channels, layers = 28, 1, []
     pooled = c.algorithm in ("protonet", "siamese")
@@ -53,7 +60,9 @@ def flops(name: str, c: config.Config) -> float:
     gradient = 3 * forward - layers[0]
     way, shot, query = c.train_task
     if name.startswith("evaluate"):
-        return c.task_num * (c.glob_update_step_test * way * shot * gradient + way * query * forward)
+        return c.task_num * (
+            c.glob_update_step_test * way * shot * gradient + way * query * forward
+        )
     if pooled:
         return way * (shot + query) * gradient
     if c.algorithm == "reptile":
@@ -64,11 +73,23 @@ def flops(name: str, c: config.Config) -> float:
 
 def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
     """The same step for torch_peer.py."""
-    algorithm = "evaluate" if name.startswith("evaluate") else "fomaml" if c.first_order else c.algorithm
+    algorithm = (
+        "evaluate" if name.startswith("evaluate") else "fomaml" if c.first_order else c.algorithm
+    )
     way, shot, query = c.train_task
     steps = c.glob_update_step_test if algorithm == "evaluate" else c.glob_update_step
-    values = {"way": way, "shot": shot, "query": query or 1, "steps": steps, "tasks": c.task_num, "repeats": repeats}
-    return [algorithm, *(word for key, value in values.items() for word in (f"--{key}", str(value)))]
+    values = {
+        "way": way,
+        "shot": shot,
+        "query": query or 1,
+        "steps": steps,
+        "tasks": c.task_num,
+        "repeats": repeats,
+    }
+    return [
+        algorithm,
+        *(word for key, value in values.items() for word in (f"--{key}", str(value))),
+    ]
 
 
 def work(name: str, c: config.Config, repeats: int) -> None:
@@ -83,8 +104,14 @@ def work(name: str, c: config.Config, repeats: int) -> None:
     from maml import evaluation, learner, tasks
 
     part = processes.part(c.task_num)
-    images = np.random.default_rng(0).integers(256, size=(max(c.n_way, 64), 20, 1, 28, 28)).astype(np.uint8)
-    batch = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1)).sample(c.task_num, part)
+    images = (
+        np.random.default_rng(0)
+        .integers(256, size=(max(c.n_way, 64), 20, 1, 28, 28))
+        .astype(np.uint8)
+    )
+    batch = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1)).sample(
+        c.task_num, part
+    )
     made = learner.make(c, average=processes.average)
     evaluates = name.startswith("evaluate")
 
@@ -100,16 +127,27 @@ def work(name: str, c: config.Config, repeats: int) -> None:
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    memory = processes.sum(np.array([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024], np.float32))[0]
+    memory = processes.sum(
+        np.array([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024], np.float32)
+    )[0]
     a, b = paddle.rand([2048, 2048]), paddle.rand([2048, 2048])
     rates = []
     for _ in range(8):
         start = time.perf_counter()
         paddle.matmul(a, b)
-        rates.append(2 * 2048 ** 3 / (time.perf_counter() - start))
+        rates.append(2 * 2048**3 / (time.perf_counter() - start))
     rate = processes.sum(np.array([statistics.median(rates)], np.float32))[0]
     if processes.first:
-        print(json.dumps({"seconds": statistics.median(seconds[BURN_IN:]), "memory": float(memory), "rate": float(rate)}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "seconds": statistics.median(seconds[BURN_IN:]),
+                    "memory": float(memory),
+                    "rate": float(rate),
+                }
+            ),
+            flush=True,
+        )
 
 
 def run(command: list[str]) -> dict:
@@ -123,13 +161,29 @@ def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
     """A row of the table; our runs and PyTorch's take turns."""
     ours, theirs = [], []
     for _ in range(arguments.rounds):
-        ours.append(run([sys.executable, __file__, "--setting", name, "--repeats", str(arguments.repeats)]))
+        ours.append(
+            run([sys.executable, __file__, "--setting", name, "--repeats", str(arguments.repeats)])
+        )
         if arguments.torch:
-            theirs.append(run([arguments.torch, str(ROOT / "benchmarks" / "torch_peer.py"), *peer_arguments(name, c, arguments.repeats)]))
+            theirs.append(
+                run(
+                    [
+                        arguments.torch,
+                        str(ROOT / "benchmarks" / "torch_peer.py"),
+                        *peer_arguments(name, c, arguments.repeats),
+                    ]
+                )
+            )
     middle = {key: statistics.median(o[key] for o in ours) for key in ours[0]}
     seconds, work_done = middle["seconds"], flops(name, c)
-    cells = [name, f"{seconds:.3f}", f"{c.task_num / seconds:.1f}", f"{middle['memory'] / 2 ** 30:.2f}", f"{work_done / 1e9:.1f}",
-             f"{100 * work_done / seconds / middle['rate']:.0f}%"]
+    cells = [
+        name,
+        f"{seconds:.3f}",
+        f"{c.task_num / seconds:.1f}",
+        f"{middle['memory'] / 2**30:.2f}",
+        f"{work_done / 1e9:.1f}",
+        f"{100 * work_done / seconds / middle['rate']:.0f}%",
+    ]
     if theirs:
         peer = statistics.median(t["seconds"] for t in theirs)
         cells += [f"{peer:.3f}", f"{seconds / peer:.2f}"]
@@ -137,11 +191,26 @@ def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--torch", metavar="PYTHON", help="a Python with PyTorch, to compare with")
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="settings to run (default: all)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turns with PyTorch's (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="steps a run, after burn-in (default: %(default)s)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SETTINGS,
+        default=list(SETTINGS),
+        help="settings to run (default: all)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="runs of each, in turns with PyTorch's (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="steps a run, after burn-in (default: %(default)s)"
+    )
     parser.add_argument("--setting", choices=SETTINGS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.setting:
@@ -152,7 +221,10 @@ def main() -> int:
         return parallel.start(parallel.choose_workers(0, c.task_num))
     header = ["step", "seconds", "tasks / s", "peak memory, GiB", "GFLOP", "of GEMM rate"]
     header += ["PyTorch, seconds", "ours / PyTorch's"] if arguments.torch else []
-    print(f"{runtime.machine()}, {time.strftime('%Y-%m-%d')}; median of {arguments.rounds} runs of {arguments.repeats} steps\n")
+    print(
+        f"{runtime.machine()}, {time.strftime('%Y-%m-%d')}; median of {arguments.rounds} runs of"
+        f" {arguments.repeats} steps\n"
+    )
     print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}", flush=True)
     for name in arguments.only:
         print(compare(name, config.Config(**SETTINGS[name]), arguments), flush=True)

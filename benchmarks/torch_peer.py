@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The same steps in plain PyTorch, each in the fastest straightforward form known to us; bench.py runs this in an environment of its own.
+"""The same steps in plain PyTorch, each in the fastest straightforward form known to us; bench.py
+runs this in an environment of its own.
 
 Prints one JSON line: seconds a step (median after burn-in) and the threads used.
 """
@@ -17,8 +18,12 @@ BURN_IN = 2
 
 
 def parameters(outputs, features):
-    """Four blocks of 64 filters, each with scale and shift, and a classifier where `outputs` says so."""
-    shapes = [shape for channels in (1, 64, 64, 64) for shape in ((64, channels, 3, 3), (64,), (64,))]
+    """Four blocks of 64 filters, each with scale and shift, and a classifier where `outputs` says
+    so.
+    """
+    shapes = [
+        shape for channels in (1, 64, 64, 64) for shape in ((64, channels, 3, 3), (64,), (64,))
+    ]
     shapes += [(outputs, features), (outputs,)] if outputs else []
     return [torch.full(s, 1.0) if len(s) == 1 else 0.1 * torch.randn(s) for s in shapes]
 
@@ -26,7 +31,11 @@ def parameters(outputs, features):
 def forward(params, x, pooled):
     stride = 1 if pooled else 2
     for w, gamma, beta in zip(params[0:12:3], params[1:12:3], params[2:12:3]):
-        x = F.relu(F.batch_norm(F.conv2d(x, w, stride=stride, padding=1), None, None, gamma, beta, training=True))
+        x = F.relu(
+            F.batch_norm(
+                F.conv2d(x, w, stride=stride, padding=1), None, None, gamma, beta, training=True
+            )
+        )
         x = F.max_pool2d(x, 2) if pooled else x
     x = x.flatten(1)
     return F.linear(x, *params[12:]) if len(params) > 12 else x
@@ -34,7 +43,9 @@ def forward(params, x, pooled):
 
 def inner_loop(params, x, y, steps, create_graph):
     for _ in range(steps):
-        gradient = torch.autograd.grad(F.cross_entropy(forward(params, x, False), y), params, create_graph=create_graph)
+        gradient = torch.autograd.grad(
+            F.cross_entropy(forward(params, x, False), y), params, create_graph=create_graph
+        )
         params = [p - 0.1 * g for p, g in zip(params, gradient)]
         if not create_graph:
             params = [p.detach().requires_grad_() for p in params]
@@ -43,7 +54,9 @@ def inner_loop(params, x, y, steps, create_graph):
 
 def images(count, pooled=False):
     x = torch.rand(count, 1, 28, 28)
-    return x.to(memory_format=torch.channels_last) if pooled else x  # .contiguous() would leave images of one channel as they are
+    return (
+        x.to(memory_format=torch.channels_last) if pooled else x
+    )  # .contiguous() would leave images of one channel as they are
 
 
 def labels(way, each):
@@ -56,7 +69,15 @@ def build(a):
     outputs, features = {"protonet": (None, 64), "siamese": (1, 64)}.get(a.algorithm, (a.way, 256))
     theta = [p.requires_grad_() for p in parameters(outputs, features)]
     optimizer = torch.optim.Adam(theta, 1e-3)
-    tasks = [(images(a.way * a.shot), labels(a.way, a.shot), images(a.way * a.query), labels(a.way, a.query)) for _ in range(a.tasks)]
+    tasks = [
+        (
+            images(a.way * a.shot),
+            labels(a.way, a.shot),
+            images(a.way * a.query),
+            labels(a.way, a.query),
+        )
+        for _ in range(a.tasks)
+    ]
 
     def maml(second_order):
         optimizer.zero_grad()
@@ -80,8 +101,8 @@ def build(a):
     def protonet():
         optimizer.zero_grad()
         z = forward(theta, episode, True)
-        prototypes = z[:a.way * a.shot].view(a.way, a.shot, -1).mean(1)
-        distance = torch.cdist(z[a.way * a.shot:], prototypes).square()
+        prototypes = z[: a.way * a.shot].view(a.way, a.shot, -1).mean(1)
+        distance = torch.cdist(z[a.way * a.shot :], prototypes).square()
         F.cross_entropy(-distance, labels(a.way, a.query)).backward()
         optimizer.step()
 
@@ -100,14 +121,22 @@ def build(a):
 
     if pooled:
         episode = images(a.way * (a.shot + a.query), True)
-    steps = {"maml": lambda: maml(True), "fomaml": lambda: maml(False), "reptile": reptile, "protonet": protonet, "siamese": siamese,
-             "evaluate": evaluate}
+    steps = {
+        "maml": lambda: maml(True),
+        "fomaml": lambda: maml(False),
+        "reptile": reptile,
+        "protonet": protonet,
+        "siamese": siamese,
+        "evaluate": evaluate,
+    }
     return steps[a.algorithm]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("algorithm", choices=["maml", "fomaml", "reptile", "protonet", "siamese", "evaluate"])
+    parser.add_argument(
+        "algorithm", choices=["maml", "fomaml", "reptile", "protonet", "siamese", "evaluate"]
+    )
     for name in ("way", "shot", "query", "steps", "tasks", "repeats"):
         parser.add_argument(f"--{name}", type=int, required=True)
     arguments = parser.parse_args()
@@ -119,7 +148,15 @@ def main():
         step()
         seconds.append(time.perf_counter() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": statistics.median(seconds[BURN_IN:]), "threads": torch.get_num_threads(), "memory": memory}))
+    print(
+        json.dumps(
+            {
+                "seconds": statistics.median(seconds[BURN_IN:]),
+                "threads": torch.get_num_threads(),
+                "memory": memory,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,1 +1,3 @@
-"""Few-shot learning on Omniglot with PaddlePaddle. Importing this package has no effect and needs no PaddlePaddle."""
+"""Few-shot learning on Omniglot with PaddlePaddle. Importing this package has no effect and needs
+no PaddlePaddle.
+"""

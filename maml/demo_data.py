@@ -1,4 +1,6 @@
-"""Make the arrays that the demo runs on, of Omniglot where it can be had, else of a procedural stand-in, and say loudly which."""
+"""Make the arrays that the demo runs on, of Omniglot where it can be had, else of a procedural
+stand-in, and say loudly which.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,16 @@ from maml.progress import watched
 
 EXAMPLE = """example:
   python -m maml.demo_data --out data/demo
-  OMNIGLOT=/mnt/omniglot.zip python -m maml.demo_data --out data/demo    raw images from there, and from nowhere else
+  OMNIGLOT=/mnt/omniglot.zip python -m maml.demo_data --out data/demo
+      raw images from there, and from nowhere else
 """
 OMNIGLOT, STAND_IN = Path("data/omniglot"), Path("data/stand-in")
 SIZE, SPLIT, SEED = 28, "random", 0
-NAMES = {"omniglot": "OMNIGLOT", "stand-in": "PROCEDURAL STAND-IN, NOT OMNIGLOT", "other": "NEITHER OMNIGLOT NOR ITS STAND-IN"}
+NAMES = {
+    "omniglot": "OMNIGLOT",
+    "stand-in": "PROCEDURAL STAND-IN, NOT OMNIGLOT",
+    "other": "NEITHER OMNIGLOT NOR ITS STAND-IN",
+}
 
 
 def _watched(items: Iterable, total: int) -> Iterable:
@@ -33,16 +40,22 @@ def _problem(raw: str | Path) -> str | None:
 
 
 def find_raw() -> tuple[Path, str]:
-    """The raw images to use, folder or zip, and how they came to be chosen; downloads or invents them if need be.
+    """The raw images to use, folder or zip, and how they came to be chosen; downloads or invents
+    them if need be.
 
-    Raises `UserError` if the variable OMNIGLOT names none, or if the download fails for another reason than a lacking connection.
+    Raises `UserError` if the variable OMNIGLOT names none, or if the download fails for another
+    reason than a lacking connection.
     """
     if given := os.environ.get("OMNIGLOT"):
         if problem := _problem(given):
-            raise errors.UserError(f"OMNIGLOT={given} is of no use ({problem}); correct it or unset it")
+            raise errors.UserError(
+                f"OMNIGLOT={given} is of no use ({problem}); correct it or unset it"
+            )
         return Path(given), "as the variable OMNIGLOT says"
     problem = _problem(OMNIGLOT)
-    if not problem and len({(OMNIGLOT / name).exists() for name in download.MD5}) == 1:  # one without the other: broken off
+    if (
+        not problem and len({(OMNIGLOT / name).exists() for name in download.MD5}) == 1
+    ):  # one without the other: broken off
         return OMNIGLOT, "found there"
     print(problem or f"{OMNIGLOT}: lacks an archive", "downloading Omniglot", sep="; ", flush=True)
     try:
@@ -53,24 +66,34 @@ def find_raw() -> tuple[Path, str]:
     if not problem:
         return OMNIGLOT, "INCOMPLETE, and no connection to get the rest"
     if not STAND_IN.exists():
-        glyphs.write(STAND_IN, progress=lambda items, total: watched(items, total, "alphabets", "inventing"))
+        glyphs.write(
+            STAND_IN, progress=lambda items, total: watched(items, total, "alphabets", "inventing")
+        )
     return STAND_IN, "no connection to get Omniglot"
 
 
 def _is_made(out: Path, raw: Path, characters: list[omniglot.Character], source: str) -> bool:
-    """The arrays in `out` are whole, and what `raw` would give again as far as names and dates tell."""
+    """The arrays in `out` are whole, and what `raw` would give again as far as names and dates
+    tell.
+    """
     try:
         _, index = omniglot.read(out)
     except errors.UserError:
         return False
-    return (index.source == source and index.image_size == SIZE and index.pillow == Image.__version__
-            and index.rows == omniglot.split_characters(characters, SPLIT, SEED)
-            and raw.stat().st_mtime < (out / omniglot.INDEX).stat().st_mtime)
+    return (
+        index.source == source
+        and index.image_size == SIZE
+        and index.pillow == Image.__version__
+        and index.rows == omniglot.split_characters(characters, SPLIT, SEED)
+        and raw.stat().st_mtime < (out / omniglot.INDEX).stat().st_mtime
+    )
 
 
 def main() -> None:
     parser = errors.Parser(__doc__, EXAMPLE, prog="python -m maml.demo_data")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the arrays go")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="where the arrays go"
+    )
     out = parser.parse_args().out
     raw, why = find_raw()
     characters = omniglot.find_characters(raw)

@@ -1,4 +1,5 @@
-"""A page to draw on: examples of some classes, then a query, and at once what a trained learner thinks of it.
+"""A page to draw on: examples of some classes, then a query, and at once what a trained learner
+thinks of it.
 
 python -m maml.draw starts it on this machine alone.
 """
@@ -43,7 +44,9 @@ class Adaptation:
 
     def opinions(self, query: np.ndarray) -> np.ndarray:
         """Probabilities [steps + 1, way] of one query [1, H, W]."""
-        return np.stack([trained.opinion(self.learner, state, query[None, None])[0, 0] for state in self.states])
+        return np.stack(
+            [trained.opinion(self.learner, state, query[None, None])[0, 0] for state in self.states]
+        )
 
 
 class Bench:
@@ -52,7 +55,9 @@ class Bench:
     def __init__(self, models: dict[str, trained.Trained]):
         self.models = models
         self.adapted: OrderedDict[str, Adaptation] = OrderedDict()
-        self.lock = threading.Lock()  # one computation at a time: a page asks again with every stroke
+        self.lock = (
+            threading.Lock()
+        )  # one computation at a time: a page asks again with every stroke
         self.count = 0
 
     def adapt(self, algorithm: str, x: np.ndarray, y: np.ndarray) -> str:
@@ -73,17 +78,31 @@ class Bench:
 def find_models(folder: str | Path) -> dict[str, trained.Trained]:
     """The best checkpoint of each algorithm in `folder`; a `UserError` where there is none at all.
 
-    Best is what was validated on the most classes by the fewest shots: of several, what was not trained on validation characters, then
-    what is of the random split, as most are, then the most accurate.
+    Best is what was validated on the most classes by the fewest shots: of several, what was not
+    trained on validation characters, then what is of the random split, as most are, then the most
+    accurate.
     """
-    def place(model: trained.Trained) -> tuple[int, int, bool, bool, float]:
-        return (model.config.n_way, -model.config.k_spt, not model.config.train_on_val, model.state["data"]["split"] == "random",
-                model.state["best"]["accuracy"])
 
-    models = [model for model in map(trained.read, sorted(Path(folder).glob("*.pkl"))) if model.config.algorithm in ALGORITHMS]
+    def place(model: trained.Trained) -> tuple[int, int, bool, bool, float]:
+        return (
+            model.config.n_way,
+            -model.config.k_spt,
+            not model.config.train_on_val,
+            model.state["data"]["split"] == "random",
+            model.state["best"]["accuracy"],
+        )
+
+    models = [
+        model
+        for model in map(trained.read, sorted(Path(folder).glob("*.pkl")))
+        if model.config.algorithm in ALGORITHMS
+    ]
     found = {model.config.algorithm: model for model in sorted(models, key=place)}
     if not found:
-        raise UserError(f"{folder}: no checkpoint of {', '.join(ALGORITHMS)}; train one, or name their folder by --checkpoints")
+        raise UserError(
+            f"{folder}: no checkpoint of {', '.join(ALGORITHMS)}; train one, or name their folder"
+            " by --checkpoints"
+        )
     return {algorithm: found[algorithm] for algorithm in ALGORITHMS if algorithm in found}
 
 
@@ -97,7 +116,9 @@ def drawing(text: Any, size: int) -> np.ndarray:
             raise UserError("a drawing may have 1000 x 1000 pixels at most")
         drawn = pictures.like_omniglot(image, size)
     except omniglot.DAMAGED as error:
-        raise UserError(f"a drawing is not a readable PNG ({' '.join(str(error).split())})") from None
+        raise UserError(
+            f"a drawing is not a readable PNG ({' '.join(str(error).split())})"
+        ) from None
     if not drawn.any():
         raise UserError("a drawing is blank")
     return drawn[None].astype(np.float32) / 255
@@ -105,8 +126,15 @@ def drawing(text: Any, size: int) -> np.ndarray:
 
 def support(stated: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A list of drawings for each class -> images [N, 1, size, size] and labels [N]."""
-    if not isinstance(stated, list) or len(stated) not in WAYS or not all(isinstance(s, list) and len(s) in SHOTS for s in stated):
-        raise UserError(f"the support must be {WAYS[0]} to {WAYS[-1]} classes of {SHOTS[0]} to {SHOTS[-1]} drawings each")
+    if (
+        not isinstance(stated, list)
+        or len(stated) not in WAYS
+        or not all(isinstance(s, list) and len(s) in SHOTS for s in stated)
+    ):
+        raise UserError(
+            f"the support must be {WAYS[0]} to {WAYS[-1]} classes of {SHOTS[0]} to {SHOTS[-1]}"
+            " drawings each"
+        )
     x = np.stack([drawing(text, size) for drawings in stated for text in drawings])
     return x, np.repeat(np.arange(len(stated)), [len(drawings) for drawings in stated])
 
@@ -125,12 +153,24 @@ def create(models: dict[str, trained.Trained]) -> Flask:
 
     @app.get("/")
     def index() -> Response:
-        return Response(page, mimetype="text/html", headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline' data:"})
+        return Response(
+            page,
+            mimetype="text/html",
+            headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline' data:"},
+        )
 
     @app.get("/models")
     def list_models() -> Response:
-        return jsonify([{"algorithm": name, "checkpoint": model.path.name,
-                         "most": WAYS[-1] if name in ANY_WAY else min(WAYS[-1], model.config.n_way)} for name, model in models.items()])
+        return jsonify(
+            [
+                {
+                    "algorithm": name,
+                    "checkpoint": model.path.name,
+                    "most": WAYS[-1] if name in ANY_WAY else min(WAYS[-1], model.config.n_way),
+                }
+                for name, model in models.items()
+            ]
+        )
 
     @app.post("/adapt")
     def adapt() -> Response:
@@ -160,7 +200,10 @@ def create(models: dict[str, trained.Trained]) -> Flask:
     @app.errorhandler(413)
     @app.errorhandler(415)
     def decline(error: HTTPException) -> tuple[Response, int]:
-        said = {413: f"the request is larger than {LARGEST_BODY >> 20} MB", 415: "the request must be of type application/json"}
+        said = {
+            413: f"the request is larger than {LARGEST_BODY >> 20} MB",
+            415: "the request must be of type application/json",
+        }
         return jsonify({"error": said.get(error.code, error.description)}), error.code
 
     return app
@@ -168,19 +211,35 @@ def create(models: dict[str, trained.Trained]) -> Flask:
 
 def main() -> int:
     parser = errors.Parser(__doc__, EXAMPLE)
-    parser.add_argument("--checkpoints", default="checkpoints", metavar="DIR", help="folder with trained weights (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8041, metavar="INT", help="of the page on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument(
+        "--checkpoints",
+        default="checkpoints",
+        metavar="DIR",
+        help="folder with trained weights (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8041,
+        metavar="INT",
+        help="of the page on 127.0.0.1 (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     if not parallel.is_worker():
         return parallel.start(1)
     runtime.end_with_parent()
     runtime.use_device(False)
     models = find_models(arguments.checkpoints)
-    print(f"draw on http://127.0.0.1:{arguments.port} with {', '.join(models)}; Ctrl-C ends", flush=True)
+    print(
+        f"draw on http://127.0.0.1:{arguments.port} with {', '.join(models)}; Ctrl-C ends",
+        flush=True,
+    )
     try:
         create(models).run(host="127.0.0.1", port=arguments.port)
     except OSError as error:
-        raise UserError(f"port {arguments.port} cannot be used ({error.strerror}); name another by --port") from None
+        raise UserError(
+            f"port {arguments.port} cannot be used ({error.strerror}); name another by --port"
+        ) from None
     return 0
 
 

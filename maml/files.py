@@ -13,7 +13,8 @@ from maml.errors import UserError
 
 
 def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
-    """Write each file by the function that is given it open, beside its place, and put all in place when the last is whole.
+    """Write each file by the function that is given it open, beside its place, and put all in place
+    when the last is whole.
 
     Raises `UserError` where that fails, as on a full disk; what stood there before is untouched.
     """
@@ -28,7 +29,9 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
         for path, part in beside.items():
             os.replace(part, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({reason(error)}); what stood there before is untouched") from None
+        raise UserError(
+            f"{path}: cannot be written ({reason(error)}); what stood there before is untouched"
+        ) from None
     finally:  # after an error, or Ctrl-C
         for part in beside.values():
             with contextlib.suppress(OSError):  # a disk that may only be read
@@ -37,4 +40,6 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
 
 def reason(error: OSError) -> str:
     """Why the system refused, in words."""
-    return "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    return (
+        "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    )

@@ -1,4 +1,6 @@
-"""What a run tells while it goes on: lines and a progress bar on the console, curves and a picture in VisualDL."""
+"""What a run tells while it goes on: lines and a progress bar on the console, curves and a picture
+in VisualDL.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Silent:
 
 
 class Log:
-    """Console and VisualDL of one run, from epoch `start`, on data from `source`, as an index names it."""
+    """Console and VisualDL of one run, from epoch `start`, on data from `source`, as an index names
+    it.
+    """
 
     def __init__(self, config: Config, start: int, source: str):
         from visualdl import LogWriter
@@ -51,9 +55,17 @@ class Log:
         try:
             self.writer = LogWriter(logdir=str(folder), display_name=config.name)
         except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({files.reason(error)}); name another folder by --logdir") from None
-        settings = {key: value if type(value) in (int, float) else str(value) for key, value in dataclasses.asdict(config).items()}
-        self.writer.add_hparams(hparams_dict={**settings, "source": source}, metrics_list=["best validation accuracy"])
+            raise UserError(
+                f"{folder}: cannot be written ({files.reason(error)}); name another folder by"
+                " --logdir"
+            ) from None
+        settings = {
+            key: value if type(value) in (int, float) else str(value)
+            for key, value in dataclasses.asdict(config).items()
+        }
+        self.writer.add_hparams(
+            hparams_dict={**settings, "source": source}, metrics_list=["best validation accuracy"]
+        )
         self.progress = Progress(config.epochs, "epochs", start, say=self.say)
         if source != "omniglot":
             self.say(NOT_OMNIGLOT.format(source))
@@ -71,11 +83,16 @@ class Log:
 
         self.say(f"epoch: {epoch}\n{vector(result.vector)}")
         self._curves("train", epoch, result)
-        self.writer.add_image("episode", plots.pixels(plots.episode(tasks, f"a training task, epoch {epoch}")), epoch)
+        self.writer.add_image(
+            "episode", plots.pixels(plots.episode(tasks, f"a training task, epoch {epoch}")), epoch
+        )
 
     def validation(self, epoch: int, result: Result) -> None:
         """The accuracies on validation characters."""
-        self.say(f"validation: {vector(result.vector)}, the last {100 * result.mean:.2f} +- {100 * result.interval:.2f}%")
+        self.say(
+            f"validation: {vector(result.vector)}, the last {100 * result.mean:.2f} +-"
+            f" {100 * result.interval:.2f}%"
+        )
         self._curves("validation", epoch, result)
 
     def _curves(self, where: str, epoch: int, result: Result) -> None:

@@ -1,4 +1,6 @@
-"""Pictures of the user's own, photographed, scanned or drawn, made to look like Omniglot's: thin black ink, centred, of its usual size."""
+"""Pictures of the user's own, photographed, scanned or drawn, made to look like Omniglot's: thin
+black ink, centred, of its usual size.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,20 @@ from maml.omniglot import DAMAGED, RAW_SIZE
 
 KINDS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 WORKING_SIZE = 256  # pixels of the longer side, on which ink is looked for
-INK_SIZE = 67  # of the 105 pixels of an Omniglot drawing, the longer side of what is drawn in it: their median
-PEN = (3.6, 5.0)  # pixels, as nearly all of theirs; thinner and thicker strokes are made thicker and thinner
+# of the 105 pixels of an Omniglot drawing, the longer side of what is drawn in it: their median
+INK_SIZE = 67
+PEN = (
+    3.6,
+    5.0,
+)  # pixels, as nearly all of theirs; thinner and thicker strokes are made thicker and thinner
 SPECK = 0.04  # of the largest connected ink: what is smaller is dirt
 SHORTEST = 0.08  # of the picture's longer side: where no stroke is as long, all is dirt
 
 
 class Pictures(NamedTuple):
-    """Own pictures of some classes: where they came from, ink 1 [N, 1, size, size], and labels (places in `classes`), -1 if unknown."""
+    """Own pictures of some classes: where they came from, ink 1 [N, 1, size, size], and labels
+    (places in `classes`), -1 if unknown.
+    """
 
     classes: list[str]
     paths: list[Path]
@@ -30,7 +38,9 @@ class Pictures(NamedTuple):
 
 
 def otsu(values: np.ndarray) -> float:
-    """The threshold that parts `values` (0 .. 255) into two groups with the least variance within them (Otsu 1979)."""
+    """The threshold that parts `values` (0 .. 255) into two groups with the least variance within
+    them (Otsu 1979).
+    """
     counts = np.bincount(values.astype(np.uint8).ravel(), minlength=256).astype(float)
     below = counts.cumsum()
     total = (counts * np.arange(256)).cumsum()
@@ -41,11 +51,20 @@ def otsu(values: np.ndarray) -> float:
 
 
 def _components(ink: np.ndarray) -> np.ndarray:
-    """[H, W] bool -> [H, W] int: 0 for paper, else a number for each connected stroke (8 neighbours)."""
+    """[H, W] bool -> [H, W] int: 0 for paper, else a number for each connected stroke (8
+    neighbours).
+    """
     label = np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
     while True:  # the largest number spreads through each stroke
         padded = np.pad(label, 1)
-        around = np.max([padded[i:i + ink.shape[0], j:j + ink.shape[1]] for i in range(3) for j in range(3)], axis=0)
+        around = np.max(
+            [
+                padded[i : i + ink.shape[0], j : j + ink.shape[1]]
+                for i in range(3)
+                for j in range(3)
+            ],
+            axis=0,
+        )
         spread = np.where(ink, around, 0)
         if (spread == label).all():
             return label
@@ -53,9 +72,13 @@ def _components(ink: np.ndarray) -> np.ndarray:
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
-    """Strokes are told apart at half the size, which takes a sixteenth of the time and bridges the gaps of a pen that runs dry."""
+    """Strokes are told apart at half the size, which takes a sixteenth of the time and bridges the
+    gaps of a pen that runs dry.
+    """
     height, width = ink.shape
-    half = np.pad(ink, ((0, height % 2), (0, width % 2))).reshape((height + 1) // 2, 2, (width + 1) // 2, 2)
+    half = np.pad(ink, ((0, height % 2), (0, width % 2))).reshape(
+        (height + 1) // 2, 2, (width + 1) // 2, 2
+    )
     label = _components(half.any(axis=(1, 3)))
     numbers, sizes = np.unique(label[label > 0], return_counts=True)
     if len(sizes) == 0:
@@ -68,8 +91,10 @@ def _without_specks(ink: np.ndarray) -> np.ndarray:
 
 
 def find_ink(image: Image.Image) -> np.ndarray:
-    """Any picture -> [H, W] bool, at most `WORKING_SIZE` wide and high. What most of the margin looks like is paper, dark or light; shadows
-    that change slowly over the picture are paper as well. All False where there is no ink."""
+    """Any picture -> [H, W] bool, at most `WORKING_SIZE` wide and high. What most of the margin
+    looks like is paper, dark or light; shadows that change slowly over the picture are paper as
+    well. All False where there is no ink.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -82,7 +107,9 @@ def find_ink(image: Image.Image) -> np.ndarray:
     margin = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     if (margin < otsu(values)).mean() > 0.5:
         grey = ImageOps.invert(grey)  # light ink on dark paper
-    paper = grey.filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(max(grey.size) / 8))
+    paper = grey.filter(ImageFilter.MaxFilter(9)).filter(
+        ImageFilter.GaussianBlur(max(grey.size) / 8)
+    )
     darker = np.clip(np.asarray(paper, dtype=float) - np.asarray(grey, dtype=float), 0, 255)
     middle = np.median(darker)
     noise = np.median(np.abs(darker - middle))
@@ -90,7 +117,9 @@ def find_ink(image: Image.Image) -> np.ndarray:
 
 
 def _with_pen(ink: Image.Image) -> Image.Image:
-    """Ink (255 on 0) with strokes within `PEN`, whose width is about twice the area over the outline's length."""
+    """Ink (255 on 0) with strokes within `PEN`, whose width is about twice the area over the
+    outline's length.
+    """
     for _ in range(12):
         filled = np.asarray(ink) > 127
         inner = np.asarray(ink.filter(ImageFilter.MinFilter(3))) > 127
@@ -105,70 +134,112 @@ def _with_pen(ink: Image.Image) -> Image.Image:
 
 
 def like_omniglot(image: Image.Image, size: int) -> np.ndarray:
-    """Any picture of one character -> [size, size] uint8 with ink 255, as `omniglot.load` gives Omniglot's; all 0 without ink."""
+    """Any picture of one character -> [size, size] uint8 with ink 255, as `omniglot.load` gives
+    Omniglot's; all 0 without ink.
+    """
     ink = find_ink(image)
     if not ink.any():
         return np.zeros((size, size), np.uint8)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    cropped = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = INK_SIZE / max(cropped.shape)
     height, width = (max(1, round(side * scale)) for side in cropped.shape)
     scaled = Image.fromarray((255 * cropped).astype(np.uint8)).resize((width, height), Image.BOX)
     sheet = Image.new("L", (RAW_SIZE, RAW_SIZE))
-    sheet.paste(scaled.point(lambda v: 255 * (v > 100)), ((RAW_SIZE - width) // 2, (RAW_SIZE - height) // 2))
+    sheet.paste(
+        scaled.point(lambda v: 255 * (v > 100)), ((RAW_SIZE - width) // 2, (RAW_SIZE - height) // 2)
+    )
     return np.asarray(_with_pen(sheet).resize((size, size), Image.LANCZOS))
 
 
 def read(path: Path, size: int) -> np.ndarray:
-    """The picture at `path` as [1, size, size] float32, ink 1; a `UserError` where it cannot be read or is blank."""
+    """The picture at `path` as [1, size, size] float32, ink 1; a `UserError` where it cannot be
+    read or is blank.
+    """
     try:
         with Image.open(path) as image:
             drawn = like_omniglot(image, size)
     except DAMAGED as error:
-        raise UserError(f"{path}: is not a readable picture ({' '.join(str(error).split())}); replace or remove it") from None
+        raise UserError(
+            f"{path}: is not a readable picture ({' '.join(str(error).split())}); replace or"
+            " remove it"
+        ) from None
     if not drawn.any():
         raise UserError(f"{path}: shows no ink that differs from its paper; replace or remove it")
     return drawn[None].astype(np.float32) / 255
 
 
 def _in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and not path.name.startswith("."))
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in KINDS and not path.name.startswith(".")
+    )
 
 
 def classes(folder: str | Path) -> list[Path]:
-    """The folder of each class in `folder`; a `UserError` where there are fewer than two, or one has no pictures."""
+    """The folder of each class in `folder`; a `UserError` where there are fewer than two, or one
+    has no pictures.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; --support names one with a folder of pictures for each class")
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        raise UserError(
+            f"{folder}: no such folder; --support names one with a folder of pictures for each"
+            " class"
+        )
+    found = sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     if len(found) < 2:
-        raise UserError(f"{folder}: needs a folder of pictures for each of at least 2 classes, found {len(found)}")
+        raise UserError(
+            f"{folder}: needs a folder of pictures for each of at least 2 classes, found"
+            f" {len(found)}"
+        )
     for path in found:
         if not _in(path):
-            raise UserError(f"{path}: has no pictures ({', '.join(sorted(KINDS))}); put some in, or remove it")
+            raise UserError(
+                f"{path}: has no pictures ({', '.join(sorted(KINDS))}); put some in, or remove it"
+            )
     return found
 
 
 def read_support(classes: Sequence[Path], size: int) -> Pictures:
     """All pictures of these folders, each of which is a class."""
-    return _read_all([(path, k) for k, folder in enumerate(classes) for path in _in(folder)], [folder.name for folder in classes], size)
+    return _read_all(
+        [(path, k) for k, folder in enumerate(classes) for path in _in(folder)],
+        [folder.name for folder in classes],
+        size,
+    )
 
 
 def read_queries(places: Sequence[str | Path], classes: list[str], size: int) -> Pictures:
-    """Pictures, folders of them, or folders with a folder for each of `classes`, whose pictures' labels are then known."""
+    """Pictures, folders of them, or folders with a folder for each of `classes`, whose pictures'
+    labels are then known.
+    """
     found: list[tuple[Path, int]] = []
     for place in map(Path, places):
         if not place.is_dir():
             found.append((place, -1))
             continue
         found += [(path, -1) for path in _in(place)]
-        found += [(path, classes.index(one.name)) for one in sorted(place.iterdir()) if one.is_dir() and one.name in classes
-                  for path in _in(one)]
+        found += [
+            (path, classes.index(one.name))
+            for one in sorted(place.iterdir())
+            if one.is_dir() and one.name in classes
+            for path in _in(one)
+        ]
     if not found:
-        raise UserError(f"{', '.join(map(str, places))}: no pictures ({', '.join(sorted(KINDS))}) in it; --query names pictures or folders")
+        raise UserError(
+            f"{', '.join(map(str, places))}: no pictures ({', '.join(sorted(KINDS))}) in it;"
+            " --query names pictures or folders"
+        )
     return _read_all(found, classes, size)
 
 
 def _read_all(found: Sequence[tuple[Path, int]], classes: list[str], size: int) -> Pictures:
-    return Pictures(classes, [path for path, _ in found], np.stack([read(path, size) for path, _ in found]),
-                    np.array([label for _, label in found]))
+    return Pictures(
+        classes,
+        [path for path, _ in found],
+        np.stack([read(path, size) for path, _ in found]),
+        np.array([label for _, label in found]),
+    )

@@ -1,4 +1,6 @@
-"""How far long work is: a bar with rate and time left on a terminal, elsewhere a line every so often."""
+"""How far long work is: a bar with rate and time left on a terminal, elsewhere a line every so
+often.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,23 @@ def duration(seconds: float) -> str:
 class Progress:
     """Of work in `total` units, `done` of which were done before; `say` takes the lines."""
 
-    def __init__(self, total: int, unit: str, done: int = 0, label: str = "", say: Callable[[str], None] | None = None):
+    def __init__(
+        self,
+        total: int,
+        unit: str,
+        done: int = 0,
+        label: str = "",
+        say: Callable[[str], None] | None = None,
+    ):
         self.total, self.unit, self.label, self.first, self.done = total, unit, label, done, done
-        self.bar = tqdm(desc=label or None, total=total, initial=done, unit=f" {unit}", disable=None, dynamic_ncols=True)
+        self.bar = tqdm(
+            desc=label or None,
+            total=total,
+            initial=done,
+            unit=f" {unit}",
+            disable=None,
+            dynamic_ncols=True,
+        )
         self.say = say or (lambda text: print(text, file=sys.stderr, flush=True))
         self.began = self.said = time.monotonic()
 
@@ -36,7 +52,10 @@ class Progress:
         if self.bar.disable and now - self.said > LINES_EVERY:
             rate = (self.done - self.first) / (now - self.began)
             left = duration((self.total - self.done) / rate)
-            self.say(f"{self.label}{': ' if self.label else ''}{self.done}/{self.total} {self.unit}, {rate:.2f} a second, {left} left")
+            self.say(
+                f"{self.label}{': ' if self.label else ''}{self.done}/{self.total} {self.unit},"
+                f" {rate:.2f} a second, {left} left"
+            )
             self.said = now
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""The training loop, one for all algorithms: schedule, validation, the best weights, and resuming bit for bit."""
+"""The training loop, one for all algorithms: schedule, validation, the best weights, and resuming
+bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -25,34 +27,64 @@ from maml.runtime import machine
 from maml.tasks import TaskSampler, with_distortions
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
-SHOWN_STEPS = 10  # up to so many update steps, accuracies are measured after each; of more, after the last, since they would take long
+# up to so many update steps, accuracies are measured after each; of more, after the last, since
+# they would take long
+SHOWN_STEPS = 10
 
 
 # What `--resume` goes on from, beside what `set_weights` checks.
-STATE = {"weights": list, "running": list, "config": dict, "data": dict, "optimizer": dict, "tasks": dict, "epoch": int, "best": dict,
-         "history": list, "seconds": float}
+STATE = {
+    "weights": list,
+    "running": list,
+    "config": dict,
+    "data": dict,
+    "optimizer": dict,
+    "tasks": dict,
+    "epoch": int,
+    "best": dict,
+    "history": list,
+    "seconds": float,
+}
 
 
 def learning_rate(config: Config, epoch: int) -> float:
     """Of the outer loop at `epoch`, 0 .. epochs - 1."""
     done = epoch / config.epochs
-    share = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done,
-             "halving": 0.5 ** (epoch // config.halve_every)}
+    share = {
+        "constant": 1.0,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "linear": 1 - done,
+        "halving": 0.5 ** (epoch // config.halve_every),
+    }
     return config.glob_meta_lr * share[config.schedule]
 
 
 def training_sampler(config: Config, images: np.ndarray, rows: list[str]) -> TaskSampler:
     """Tasks of training characters, whose names are `rows`, as `config` asks for them."""
     if config.distortions:
-        images = with_distortions(images, config.distortions, np.random.default_rng([config.seed, 3]))
+        images = with_distortions(
+            images, config.distortions, np.random.default_rng([config.seed, 3])
+        )
     # of Alphabet/character or, where a list has its rotations as rows, Alphabet/character/rotation
-    alphabets = [re.sub("/[^/]*", "", row, count=1) for row in rows] if config.within_alphabets else None
-    return TaskSampler(images, *config.train_task, np.random.default_rng([config.seed, 1]), config.rotations, alphabets)
+    alphabets = (
+        [re.sub("/[^/]*", "", row, count=1) for row in rows] if config.within_alphabets else None
+    )
+    return TaskSampler(
+        images,
+        *config.train_task,
+        np.random.default_rng([config.seed, 1]),
+        config.rotations,
+        alphabets,
+    )
 
 
 def progress_sampler(config: Config, images: np.ndarray, epoch: int) -> TaskSampler:
-    """Tasks of training characters as validation asks them, to be compared with it; other ones at each epoch."""
-    return TaskSampler(images, *config.test_task, np.random.default_rng([config.seed, 5, epoch]), config.rotations)
+    """Tasks of training characters as validation asks them, to be compared with it; other ones at
+    each epoch.
+    """
+    return TaskSampler(
+        images, *config.test_task, np.random.default_rng([config.seed, 5, epoch]), config.rotations
+    )
 
 
 def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
@@ -61,19 +93,36 @@ def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
 
 
 class Run:
-    """One training run: the learner, where its tasks come from, how far it is, and which processes share it."""
+    """One training run: the learner, where its tasks come from, how far it is, and which processes
+    share it.
+    """
 
-    def __init__(self, config: Config, learner: Learner, arrays: dict[str, np.ndarray], index: Index, processes: Processes | None = None):
+    def __init__(
+        self,
+        config: Config,
+        learner: Learner,
+        arrays: dict[str, np.ndarray],
+        index: Index,
+        processes: Processes | None = None,
+    ):
         self.config, self.learner, self.index = config, learner, index
         self.best_path, self.resume_path = runs.best_path(config), runs.resume_path(config)
         self.processes = processes or Processes()
         parts = ["train", "val"] if config.train_on_val else ["train"]
-        images, rows = np.concatenate([arrays[part] for part in parts]), [row for part in parts for row in index.rows[part]]
+        images, rows = (
+            np.concatenate([arrays[part] for part in parts]),
+            [row for part in parts for row in index.rows[part]],
+        )
         if config.rotations and any("/rot" in row for row in index.rows["train"]):
-            raise UserError(f"{config.data}: its rows are rotations already, which --no-rotations leaves as they are")
+            raise UserError(
+                f"{config.data}: its rows are rotations already, which --no-rotations leaves as"
+                " they are"
+            )
         self.sampler = training_sampler(config, images, rows)
         self.validation_images = arrays["val"]
-        validation_sampler(config, arrays["val"])  # so that too few characters are known now, not in a thousand epochs
+        validation_sampler(
+            config, arrays["val"]
+        )  # so that too few characters are known now, not in a thousand epochs
         self.epoch = 0
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
         self.history: list[dict[str, Any]] = []
@@ -81,30 +130,53 @@ class Run:
         self.stop = False
 
     def weights(self) -> dict[str, Any]:
-        """What evaluation needs: the weights, their configuration, which characters they were trained and chosen on, how long, and
-        on which machine at last."""
+        """What evaluation needs: the weights, their configuration, which characters they were
+        trained and chosen on, how long, and on which machine at last.
+        """
         index = dataclasses.asdict(self.index)
         index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
         network = self.learner.network
-        return {"weights": [p.numpy() for p in self.learner.theta], "running": [s.numpy() for pair in network.running for s in pair],
-                "config": runs.settings(self.config), "data": index, "epoch": self.epoch, "best": self.best,
-                "history": self.history, "seconds": self.seconds, "machine": machine()}
+        return {
+            "weights": [p.numpy() for p in self.learner.theta],
+            "running": [s.numpy() for pair in network.running for s in pair],
+            "config": runs.settings(self.config),
+            "data": index,
+            "epoch": self.epoch,
+            "best": self.best,
+            "history": self.history,
+            "seconds": self.seconds,
+            "machine": machine(),
+        }
 
     def state(self) -> dict[str, Any]:
         """All that continues this run bit for bit."""
-        return {**self.weights(), "optimizer": optimizer_state(self.learner), "tasks": self.sampler.rng.bit_generator.state}
+        return {
+            **self.weights(),
+            "optimizer": optimizer_state(self.learner),
+            "tasks": self.sampler.rng.bit_generator.state,
+        }
 
     def resume(self) -> None:
-        """Continue where the saved state stopped; a `UserError` where it belongs to another configuration or other data."""
+        """Continue where the saved state stopped; a `UserError` where it belongs to another
+        configuration or other data.
+        """
         state = checkpoint.load(self.resume_path, STATE)
         if different := runs.differences(self.config, state):
-            raise UserError(f"{self.resume_path}: was started with {different[0]}; resume with the same, or start without --resume")
+            raise UserError(
+                f"{self.resume_path}: was started with {different[0]}; resume with the same, or"
+                " start without --resume"
+            )
         if state["data"].get("sha256") != self.index.sha256:
-            raise UserError(f"{self.resume_path}: was trained on other arrays than those in {self.config.data}; name theirs by --data")
+            raise UserError(
+                f"{self.resume_path}: was trained on other arrays than those in {self.config.data};"
+                " name theirs by --data"
+            )
         set_weights(self.learner, state, self.resume_path)
         set_optimizer_state(self.learner, state["optimizer"])
         self.sampler.rng.bit_generator.state = state["tasks"]
-        self.epoch, self.best, self.history, self.seconds = (state[key] for key in ("epoch", "best", "history", "seconds"))
+        self.epoch, self.best, self.history, self.seconds = (
+            state[key] for key in ("epoch", "best", "history", "seconds")
+        )
 
     def train(self, log: Log) -> bool:
         """Go on to the last epoch, or to a signal to stop; whether the last one was reached."""
@@ -113,7 +185,9 @@ class Run:
             signal.signal(number, self._ask_to_stop)
         before = self.seconds
         start = time.perf_counter()
-        while self.epoch < config.epochs and not self.out_of_patience and not processes.any(self.stop):
+        while (
+            self.epoch < config.epochs and not self.out_of_patience and not processes.any(self.stop)
+        ):
             rate = learning_rate(config, self.epoch)
             self.learner.optimizer.set_lr(rate)
             tasks = self.sampler.sample(config.task_num, processes.part(config.task_num))
@@ -121,9 +195,14 @@ class Run:
             metrics = self.learner.meta_step(tasks)
             metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})
             if not all(map(math.isfinite, metrics.values())):
-                name, value = next((name, value) for name, value in metrics.items() if not math.isfinite(value))
-                raise UserError(f"the {name} is {value} after epoch {self.epoch}; lower glob_base_lr or glob_meta_lr, or set clip; "
-                                f"the last good state is in {self.resume_path if self.resume_path.exists() else 'no file yet'}")
+                name, value = next(
+                    (name, value) for name, value in metrics.items() if not math.isfinite(value)
+                )
+                raise UserError(
+                    f"the {name} is {value} after epoch {self.epoch}; lower glob_base_lr or"
+                    " glob_meta_lr, or set clip; the last good state is in"
+                    f" {self.resume_path if self.resume_path.exists() else 'no file yet'}"
+                )
             self.epoch += 1
             self.seconds = before + time.perf_counter() - start
             log.step(self.epoch, metrics)
@@ -131,7 +210,9 @@ class Run:
             if self.epoch % config.print_every == 0:
                 seen = progress_sampler(config, self.sampler.images, self.epoch)
                 result = self.measure(seen, PROGRESS_TASKS)
-                self.history.append({"epoch": self.epoch, "part": "train", "accuracies": result.vector.tolist()})
+                self.history.append(
+                    {"epoch": self.epoch, "part": "train", "accuracies": result.vector.tolist()}
+                )
                 log.train(self.epoch, tasks, result)
             if self.epoch % config.val_every == 0 or last:
                 self.validate(log)
@@ -143,7 +224,9 @@ class Run:
     @property
     def out_of_patience(self) -> bool:
         """Whether the last `patience` validations brought no new best."""
-        since = [h for h in self.history if h["part"] == "validation" and h["epoch"] > self.best["epoch"]]
+        since = [
+            h for h in self.history if h["part"] == "validation" and h["epoch"] > self.best["epoch"]
+        ]
         return 0 < self.config.patience <= len(since)
 
     def _ask_to_stop(self, number, frame) -> None:
@@ -156,15 +239,24 @@ class Run:
 
     def measure(self, sampler: TaskSampler, tasks: int) -> evaluation.Result:
         """Accuracies of tasks, shared by the processes."""
-        return evaluation.evaluate(self.learner, sampler, tasks, self.processes,
-                                   every_step=self.config.glob_update_step_test <= SHOWN_STEPS)
+        return evaluation.evaluate(
+            self.learner,
+            sampler,
+            tasks,
+            self.processes,
+            every_step=self.config.glob_update_step_test <= SHOWN_STEPS,
+        )
 
     def validate(self, log: Log) -> None:
         """Measure on validation characters, and keep the weights if they are the best so far."""
         sampler = validation_sampler(self.config, self.validation_images)
         result = self.measure(sampler, self.config.val_tasks)
-        self.history.append({"epoch": self.epoch, "part": "validation", "accuracies": result.vector.tolist()})
-        if result.mean > self.best["accuracy"] or self.config.train_on_val:  # what was trained on cannot say which weights are best
+        self.history.append(
+            {"epoch": self.epoch, "part": "validation", "accuracies": result.vector.tolist()}
+        )
+        if (
+            result.mean > self.best["accuracy"] or self.config.train_on_val
+        ):  # what was trained on cannot say which weights are best
             self.best = {"accuracy": result.mean, "epoch": self.epoch}
             if self.processes.first:
                 checkpoint.save(self.weights(), self.best_path)
@@ -182,14 +274,23 @@ def set_weights(learner: Learner, state: dict[str, Any], source: object) -> None
     found = [(list(w.shape), str(w.dtype)) for w in weights]
     expected = [(p.shape, str(p.numpy().dtype)) for p in theta]
     if found != expected:
-        raise UserError(f"{source}: holds weights that do not fit the network of its configuration ({found} instead of {expected})")
+        raise UserError(
+            f"{source}: holds weights that do not fit the network of its configuration ({found}"
+            f" instead of {expected})"
+        )
     if not all(np.isfinite(w).all() for w in [*weights, *running]):
         raise UserError(f"{source}: holds weights that are not finite")
-    if running and [(list(w.shape), w.dtype) for w in running] != [(list(s.shape), np.float32) for s in measured(learner, state)]:
-        raise UserError(f"{source}: holds running averages that do not fit the network of its configuration")
+    if running and [(list(w.shape), w.dtype) for w in running] != [
+        (list(s.shape), np.float32) for s in measured(learner, state)
+    ]:
+        raise UserError(
+            f"{source}: holds running averages that do not fit the network of its configuration"
+        )
     for p, w in zip(theta, weights):
         p.set_value(w)
-    learner.network.running = [Statistics(*map(paddle.to_tensor, pair)) for pair in zip(running[::2], running[1::2])]
+    learner.network.running = [
+        Statistics(*map(paddle.to_tensor, pair)) for pair in zip(running[::2], running[1::2])
+    ]
 
 
 def measured(learner: Learner, state: dict[str, Any]) -> list[Tensor]:
@@ -201,12 +302,14 @@ def measured(learner: Learner, state: dict[str, Any]) -> list[Tensor]:
 
 
 def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:
-    """The optimizer's accumulators, named by the parameter's place in theta: Paddle's own names are running numbers of the process."""
+    """The optimizer's accumulators, named by the parameter's place in theta: Paddle's own names are
+    running numbers of the process.
+    """
     state = {}
     for key, value in learner.optimizer.state_dict().items():
         for i, p in enumerate(learner.theta):
             if key.startswith(f"{p.name}_"):
-                state[f"{i}{key[len(p.name):]}"] = value.numpy()
+                state[f"{i}{key[len(p.name) :]}"] = value.numpy()
     return state
 
 

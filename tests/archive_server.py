@@ -23,7 +23,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.requests.append((name, asked))
         if body is None:
             return self.send_error(404)
-        start = int(asked[len("bytes="):-1]) if asked and server.mode != "ignores range" else 0
+        start = int(asked[len("bytes=") : -1]) if asked and server.mode != "ignores range" else 0
         if start >= len(body):
             return self.send_error(416)
         if start and server.mode == "other piece":
@@ -33,10 +33,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         if server.mode != "no length":
-            self.send_header("Content-Length", str(len(piece) + {"long length": 9, "short length": -9}.get(server.mode, 0)))
+            self.send_header(
+                "Content-Length",
+                str(len(piece) + {"long length": 9, "short length": -9}.get(server.mode, 0)),
+            )
         self.end_headers()
         if server.mode in ("drops", "stalls"):
-            piece = piece[:len(piece) // 2]
+            piece = piece[: len(piece) // 2]
         self.wfile.write(piece)
         self.wfile.flush()
         if server.mode == "stalls":
@@ -53,7 +56,11 @@ def running(monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.mode, server.requests, server.released = "good", [], threading.Event()
     server.base = f"http://127.0.0.1:{server.server_port}/python/"
-    serve(server, monkeypatch, {name: np.random.default_rng(i).bytes(300_000 + i) for i, name in enumerate(NAMES)})
+    serve(
+        server,
+        monkeypatch,
+        {name: np.random.default_rng(i).bytes(300_000 + i) for i, name in enumerate(NAMES)},
+    )
     threading.Thread(target=partial(server.serve_forever, poll_interval=0.01), daemon=True).start()
     try:
         yield server
@@ -65,7 +72,9 @@ def running(monkeypatch):
 
 def serve(server, monkeypatch, contents):
     server.files = {f"python/{name}": data for name, data in contents.items()}
-    monkeypatch.setattr(download, "MD5", {name: hashlib.md5(data).hexdigest() for name, data in contents.items()})
+    monkeypatch.setattr(
+        download, "MD5", {name: hashlib.md5(data).hexdigest() for name, data in contents.items()}
+    )
 
 
 def closed_port():

@@ -1,4 +1,6 @@
-"""Shared by all tests: a small raw corpus, arrays made of it, runs of the scripts on them, and gradients by finite differences."""
+"""Shared by all tests: a small raw corpus, arrays made of it, runs of the scripts on them, and
+gradients by finite differences.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from maml import runtime  # noqa: E402  (before Paddle: its matrix products read the environment once)
+# before Paddle: its matrix products read the environment once
+from maml import runtime  # noqa: E402
 
 for name, value in runtime.environment().items():
     os.environ.setdefault(name, value)
@@ -35,7 +38,9 @@ def numerical_gradient(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
 
 
 def gradient_and_differences(learner, tasks, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """A metric learner's gradient on one episode with respect to its parameter i, as it says and by finite differences."""
+    """A metric learner's gradient on one episode with respect to its parameter i, as it says and by
+    finite differences.
+    """
     _, gradient, _ = learner.gradient(*map(paddle.to_tensor, tasks))
     p, value = learner.theta[i], learner.theta[i].numpy()
 
@@ -57,7 +62,9 @@ def tensors(arrays, grad=True):
 
 
 def check_twice_differentiable(f, *arrays: np.ndarray, tolerance: float = 1e-6) -> None:
-    """First and second derivatives of f(*tensors) -> tensor, float64, along random directions against finite differences."""
+    """First and second derivatives of f(*tensors) -> tensor, float64, along random directions
+    against finite differences.
+    """
     rng = np.random.default_rng(1)
     weights = paddle.to_tensor(rng.standard_normal(f(*tensors(arrays)).shape))
     directions = [rng.standard_normal(a.shape) for a in arrays]
@@ -71,13 +78,21 @@ def check_twice_differentiable(f, *arrays: np.ndarray, tolerance: float = 1e-6) 
 
     _, gradients = first(arrays)
     for k, gradient in enumerate(gradients):
+
         def value(a):
-            return (f(*tensors([*arrays[:k], a, *arrays[k + 1:]], grad=False)) * weights).sum().item()
+            return (
+                (f(*tensors([*arrays[:k], a, *arrays[k + 1 :]], grad=False)) * weights).sum().item()
+            )
+
         assert relative_error(gradient.numpy(), numerical_gradient(value, arrays[k])) < tolerance
     inputs, gradients = first(arrays, create_graph=True)
-    second = paddle.grad(gradients, inputs, [paddle.to_tensor(d) for d in directions], allow_unused=True)
+    second = paddle.grad(
+        gradients, inputs, [paddle.to_tensor(d) for d in directions], allow_unused=True
+    )
     for k, gradient in enumerate(second):
-        expected = numerical_gradient(lambda a: slope([*arrays[:k], a, *arrays[k + 1:]]), arrays[k])
+        expected = numerical_gradient(
+            lambda a: slope([*arrays[:k], a, *arrays[k + 1 :]]), arrays[k]
+        )
         found = np.zeros_like(expected) if gradient is None else gradient.numpy()
         assert np.abs(found - expected).max() < tolerance * max(np.abs(expected).max(), 1.0)
 
@@ -89,7 +104,9 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def float64():
-    """Paddle's own layers, which take the default type, in float64 and with the same initial weights in every test."""
+    """Paddle's own layers, which take the default type, in float64 and with the same initial
+    weights in every test.
+    """
     paddle.seed(0)
     paddle.set_default_dtype("float64")
     yield
@@ -98,7 +115,9 @@ def float64():
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory) -> Path:
-    """A small raw corpus in Omniglot's layout: 4 invented alphabets of 10 characters, 3 of them background."""
+    """A small raw corpus in Omniglot's layout: 4 invented alphabets of 10 characters, 3 of them
+    background.
+    """
     folder = tmp_path_factory.mktemp("raw") / "standin"
     glyphs.write(folder, alphabets=4, characters=10, seed=1)
     return folder
@@ -114,7 +133,9 @@ def data(raw, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def real() -> Path:
-    """Real raw Omniglot: OMNIGLOT's folder, data/omniglot, or a folder `omniglot` in `shared` beside the checkout; skips elsewhere."""
+    """Real raw Omniglot: OMNIGLOT's folder, data/omniglot, or a folder `omniglot` in `shared`
+    beside the checkout; skips elsewhere.
+    """
     places = [Path(os.environ["OMNIGLOT"])] if os.environ.get("OMNIGLOT") else []
     for place in [*places, ROOT / "data" / "omniglot", ROOT.parent / "shared" / "omniglot"]:
         if place.exists():
@@ -122,16 +143,48 @@ def real() -> Path:
     pytest.skip("no real Omniglot: set OMNIGLOT=path, or put it into data/omniglot")
 
 
-def script(*arguments, status: int = 0, cwd: Path = ROOT, **environment) -> subprocess.CompletedProcess:
-    """Run a script of the project, such as script("train.py", "--epochs", 2), and expect this exit status."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, env={**os.environ, **environment}, text=True,
-                          capture_output=True, timeout=300)
-    assert done.returncode == status, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+def script(
+    *arguments, status: int = 0, cwd: Path = ROOT, **environment
+) -> subprocess.CompletedProcess:
+    """Run a script of the project, such as script("train.py", "--epochs", 2), and expect this exit
+    status.
+    """
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        text=True,
+        capture_output=True,
+        timeout=300,
+    )
+    assert done.returncode == status, (
+        f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    )
     return done
 
 
-TINY = ["--task_num", 2, "--k_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 2, "--val_tasks", 5, "--val_every", 4,
-        "--print_every", 4, "--save_every", 3, "--epochs", 8, "--workers", 1]
+TINY = [
+    "--task_num",
+    2,
+    "--k_query",
+    2,
+    "--glob_update_step",
+    1,
+    "--glob_update_step_test",
+    2,
+    "--val_tasks",
+    5,
+    "--val_every",
+    4,
+    "--print_every",
+    4,
+    "--save_every",
+    3,
+    "--epochs",
+    8,
+    "--workers",
+    1,
+]
 
 
 def folders(data, out):
@@ -151,7 +204,19 @@ def resume_file(out, name="maml_5w1s"):
 
 def evaluate(data, run, *flags, status=0):
     """Run evaluate.py on the weights that `train` left below `run`."""
-    return script("evaluate.py", "--data", data, "--checkpoints", run / "checkpoints", "--tasks", 9, "--workers", 1, *flags, status=status)
+    return script(
+        "evaluate.py",
+        "--data",
+        data,
+        "--checkpoints",
+        run / "checkpoints",
+        "--tasks",
+        9,
+        "--workers",
+        1,
+        *flags,
+        status=status,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +229,9 @@ def run(data, tmp_path_factory):
 def same(a, b):
     """Whether two states are equal to the bit, but for times and places."""
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k not in ("seconds", "logdir", "checkpoints", "workers"))
+        return a.keys() == b.keys() and all(
+            same(a[k], b[k]) for k in a if k not in ("seconds", "logdir", "checkpoints", "workers")
+        )
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, np.ndarray):

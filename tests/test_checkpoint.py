@@ -8,15 +8,25 @@ import pytest
 from maml import checkpoint
 from maml.errors import UserError
 
-STATE = {"weights": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(0.5)], "config": {"a": 1, "b": None, "c": True},
-         "rng": np.random.default_rng(0).bit_generator.state, "text": "字"}
+STATE = {
+    "weights": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(0.5)],
+    "config": {"a": 1, "b": None, "c": True},
+    "rng": np.random.default_rng(0).bit_generator.state,
+    "text": "字",
+}
 
 
 def test_what_is_saved_is_read_back(tmp_path):
     checkpoint.save(STATE, tmp_path / "new" / "a.pkl")
     state = checkpoint.load(tmp_path / "new" / "a.pkl")
-    assert (state["weights"][0] == STATE["weights"][0]).all() and state["weights"][0].dtype == np.float32
-    assert state["rng"] == STATE["rng"] and state["config"] == STATE["config"] and state["text"] == "字"
+    assert (state["weights"][0] == STATE["weights"][0]).all() and state["weights"][
+        0
+    ].dtype == np.float32
+    assert (
+        state["rng"] == STATE["rng"]
+        and state["config"] == STATE["config"]
+        and state["text"] == "字"
+    )
     assert os.listdir(tmp_path / "new") == ["a.pkl"]
 
 
@@ -28,7 +38,10 @@ class Evil:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: {"format": 1, "weights": [e]}, lambda e: np.array([e], dtype=object)])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda e: e, lambda e: {"format": 1, "weights": [e]}, lambda e: np.array([e], dtype=object)],
+)
 def test_reading_executes_nothing(tmp_path, wrap):
     path, mark = tmp_path / "evil.pkl", tmp_path / "executed"
     path.write_bytes(pickle.dumps(wrap(Evil(f"touch {mark}"))))

@@ -17,8 +17,15 @@ def parse(*flags):
 
 def test_defaults_are_the_forerunners():
     c = parse("--n_way", "5", "--k_spt", "1", "--use_gpu")
-    assert (c.k_query, c.task_num, c.glob_update_step, c.glob_update_step_test, c.glob_meta_lr, c.glob_base_lr, c.epochs) == \
-        (15, 32, 5, 5, 0.001, 0.1, 10000)
+    assert (
+        c.k_query,
+        c.task_num,
+        c.glob_update_step,
+        c.glob_update_step_test,
+        c.glob_meta_lr,
+        c.glob_base_lr,
+        c.epochs,
+    ) == (15, 32, 5, 5, 0.001, 0.1, 10000)
     assert c.use_gpu and c.name == "maml_5w1s"
 
 
@@ -29,18 +36,21 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path):
     assert (c.k_spt, c.task_num, c.glob_base_lr, c.n_way, c.name) == (3, 7, 1.0, 5, "mine")
 
 
-@pytest.mark.parametrize("text, message", [
-    ("k_shot: 1", "unknown setting 'k_shot'"),
-    ("k_spt: one", "k_spt must be of type int, not 'one'"),
-    ("k_spt: 1.5", "k_spt must be of type int"),
-    ("first_order: 1", "first_order must be of type bool"),
-    ("glob_base_lr: .nan", "glob_base_lr must be"),
-    ("n_way: 1", "n_way must be at least 2"),
-    ("schedule: linear!", "schedule must be one of"),
-    ("k_spt: 10\nk_query: 11", "k_spt . k_query is 21"),
-    ("- 1", "must be lines of"),
-    ("a: [", "is not YAML"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("k_shot: 1", "unknown setting 'k_shot'"),
+        ("k_spt: one", "k_spt must be of type int, not 'one'"),
+        ("k_spt: 1.5", "k_spt must be of type int"),
+        ("first_order: 1", "first_order must be of type bool"),
+        ("glob_base_lr: .nan", "glob_base_lr must be"),
+        ("n_way: 1", "n_way must be at least 2"),
+        ("schedule: linear!", "schedule must be one of"),
+        ("k_spt: 10\nk_query: 11", "k_spt . k_query is 21"),
+        ("- 1", "must be lines of"),
+        ("a: [", "is not YAML"),
+    ],
+)
 def test_errors_name_file_and_key(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
@@ -51,7 +61,10 @@ def test_errors_name_file_and_key(tmp_path, text, message):
 def test_a_number_with_an_exponent_is_one_though_yaml_reads_text(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("glob_meta_lr: 1e-3\nclip: 2.5e1\n")
-    assert (parse("--config", str(path)).glob_meta_lr, parse("--config", str(path)).clip) == (0.001, 25.0)
+    assert (parse("--config", str(path)).glob_meta_lr, parse("--config", str(path)).clip) == (
+        0.001,
+        25.0,
+    )
 
 
 def test_a_flag_can_mend_what_the_file_states(tmp_path):
@@ -62,14 +75,17 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
         parse("--config", str(path))
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"algorithm": "reptile", "network": "koch"}, "koch is for siamese"),
-    ({"network": "dense", "filters": 128}, "filters is for networks strided and pooled"),
-    ({"refine": 1}, "refine is for protonet"),
-    ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
-    ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
-    ({"first_order": True, "learned_rates": True}, "learned_rates is for maml"),
-])
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"algorithm": "reptile", "network": "koch"}, "koch is for siamese"),
+        ({"network": "dense", "filters": 128}, "filters is for networks strided and pooled"),
+        ({"refine": 1}, "refine is for protonet"),
+        ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
+        ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
+        ({"first_order": True, "learned_rates": True}, "learned_rates is for maml"),
+    ],
+)
 def test_settings_that_mean_nothing_together_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         config.Config(**settings)
@@ -83,16 +99,21 @@ def test_every_setting_is_documented_and_has_a_flag():
 
 def test_help_needs_no_paddle():
     for name in ("make_data.py", "train.py", "evaluate.py"):
-        code = (f"import runpy, sys; sys.modules['paddle'] = None; sys.argv = ['{name}', '--help']; "
-                f"runpy.run_path('{name}', run_name='__main__')")
+        code = (
+            f"import runpy, sys; sys.modules['paddle'] = None; sys.argv = ['{name}', '--help']; "
+            f"runpy.run_path('{name}', run_name='__main__')"
+        )
         assert "example" in script("-c", code).stdout
 
 
-@pytest.mark.parametrize("flags, message", [
-    (["--distance", "manhattan"], "argument --distance: invalid choice: 'manhattan'"),
-    (["--n_way", "five"], "argument --n_way: invalid int value: 'five'"),
-    (["--k_shot", 1], "unrecognized arguments: --k_shot 1"),
-])
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--distance", "manhattan"], "argument --distance: invalid choice: 'manhattan'"),
+        (["--n_way", "five"], "argument --n_way: invalid int value: 'five'"),
+        (["--k_shot", 1], "unrecognized arguments: --k_shot 1"),
+    ],
+)
 def test_a_bad_flag_ends_with_status_2_and_one_line(flags, message):
     done = script("train.py", *flags, status=2)
     assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1

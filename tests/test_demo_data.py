@@ -32,7 +32,10 @@ def like_omniglot(folder):
     made = folder.parent / "made"
     glyphs.write(made, seed=7)  # as the fixture has patched it
     (made / omniglot.STAND_IN_MARK).unlink()
-    for group, names in (("images_background", omniglot.BACKGROUND_ALPHABETS), ("images_evaluation", omniglot.EVALUATION_ALPHABETS)):
+    for group, names in (
+        ("images_background", omniglot.BACKGROUND_ALPHABETS),
+        ("images_evaluation", omniglot.EVALUATION_ALPHABETS),
+    ):
         for alphabet, name in zip(sorted((made / group).iterdir()), names):
             alphabet.rename(alphabet.with_name(name))
     archives = {}
@@ -62,10 +65,19 @@ def test_demo_takes_what_omniglot_names(demo, server, tmp_path, monkeypatch, cap
 
 def test_demo_never_falls_back_from_a_wrong_omniglot(tmp_path):
     environment = {**os.environ, "OMNIGLOT": str(tmp_path / "nowhere"), "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-m", "maml.demo_data", "--out", "arrays"], cwd=tmp_path, env=environment,
-                           capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "maml.demo_data", "--out", "arrays"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 2 and ended.stdout == ""
-    assert ended.stderr.startswith("error: OMNIGLOT=") and ended.stderr.count("\n") == 1 and "nowhere" in ended.stderr
+    assert (
+        ended.stderr.startswith("error: OMNIGLOT=")
+        and ended.stderr.count("\n") == 1
+        and "nowhere" in ended.stderr
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,10 +92,15 @@ def test_demo_downloads(demo, server, tmp_path, monkeypatch, capsys):
     serve(server, monkeypatch, like_omniglot(tmp_path / "elsewhere"))
     demo()
     assert "DATA: OMNIGLOT\n(data/omniglot, the official download)" in capsys.readouterr().out
-    assert omniglot.read("arrays")[1].source == "omniglot" and not (tmp_path / "data/stand-in").exists()
+    assert (
+        omniglot.read("arrays")[1].source == "omniglot"
+        and not (tmp_path / "data/stand-in").exists()
+    )
 
 
-def test_demo_completes_a_download_that_broke_off_between_archives(demo, server, tmp_path, monkeypatch, capsys):
+def test_demo_completes_a_download_that_broke_off_between_archives(
+    demo, server, tmp_path, monkeypatch, capsys
+):
     archives = like_omniglot(tmp_path / "elsewhere")
     serve(server, monkeypatch, archives)
     (tmp_path / "data/omniglot").mkdir(parents=True)
@@ -112,7 +129,10 @@ def test_demo_offline_invents_once_and_says_so(demo, server, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "DATA: PROCEDURAL STAND-IN, NOT OMNIGLOT\n(data/stand-in, no connection" in out
     assert omniglot.read("arrays")[1].source == "stand-in"
-    made = {path: path.stat().st_mtime_ns for path in [*tmp_path.rglob("*.png"), *tmp_path.rglob("*.npy")]}
+    made = {
+        path: path.stat().st_mtime_ns
+        for path in [*tmp_path.rglob("*.png"), *tmp_path.rglob("*.npy")]
+    }
     demo()
     assert "PROCEDURAL STAND-IN" in capsys.readouterr().out
     assert len(made) == 103 and {path: path.stat().st_mtime_ns for path in made} == made
@@ -136,4 +156,6 @@ def test_demo_converts_again_when_in_doubt(demo, server, tmp_path, spoil):
         os.utime(raw, (0, 0))
     demo()
     assert index.stat().st_mtime_ns > before
-    assert len(omniglot.read("arrays")[1].rows["train"]) == (int(0.6 * 6) if spoil == "other images" else 3)
+    assert len(omniglot.read("arrays")[1].rows["train"]) == (
+        int(0.6 * 6) if spoil == "other images" else 3
+    )

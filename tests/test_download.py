@@ -38,7 +38,10 @@ def test_whole(server, tmp_path):
 
     fetch(server, tmp_path / "new" / "omniglot", progress=Bar)
     assert_whole(server, tmp_path / "new" / "omniglot")
-    assert [(*bar.arguments, bar.bytes) for bar in bars] == [(NAMES[0], 300_000, 0, 300_000), (NAMES[1], 300_001, 0, 300_001)]
+    assert [(*bar.arguments, bar.bytes) for bar in bars] == [
+        (NAMES[0], 300_000, 0, 300_000),
+        (NAMES[1], 300_001, 0, 300_001),
+    ]
 
 
 def test_what_is_there_is_not_fetched_unless_it_is_wrong(server, tmp_path):
@@ -53,7 +56,10 @@ def test_what_is_there_is_not_fetched_unless_it_is_wrong(server, tmp_path):
 def test_resumes(server, tmp_path):
     (tmp_path / f"{NAMES[0]}.part").write_bytes(server.files[f"python/{NAMES[0]}"][:100_000])
     fetch(server, tmp_path)
-    assert server.requests == [(f"python/{NAMES[0]}", "bytes=100000-"), (f"python/{NAMES[1]}", None)]
+    assert server.requests == [
+        (f"python/{NAMES[0]}", "bytes=100000-"),
+        (f"python/{NAMES[1]}", None),
+    ]
     assert_whole(server, tmp_path)
 
 
@@ -150,7 +156,9 @@ def test_offline_no_answer(server, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begin = time.monotonic()
         with pytest.raises(download.Offline):
-            download.omniglot(tmp_path, connect_seconds=0.3, base=f"http://127.0.0.1:{silent.getsockname()[1]}/")
+            download.omniglot(
+                tmp_path, connect_seconds=0.3, base=f"http://127.0.0.1:{silent.getsockname()[1]}/"
+            )
         assert 0.2 < time.monotonic() - begin < 2
 
 
@@ -163,6 +171,8 @@ def test_offline_while_the_name_is_looked_up(server, tmp_path, monkeypatch):
 
 
 def test_expects_the_published_sums():
-    assert download.MD5 == {"images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
-                            "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811"}
+    assert download.MD5 == {
+        "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+        "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+    }
     assert download.BASE == "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"

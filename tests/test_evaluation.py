@@ -11,7 +11,9 @@ from maml.tasks import AlphabetSampler, TaskBatch, TaskSampler
 
 
 class Known:
-    """Right about a query if its first pixel is even in the source image, after step 1; before, never. No network, nothing learnt."""
+    """Right about a query if its first pixel is even in the source image, after step 1; before,
+    never. No network, nothing learnt.
+    """
 
     embeds_alone = False
 
@@ -26,7 +28,9 @@ class Known:
 
     def predict(self, adapted, query_x):
         step, support_x, support_y = adapted
-        class_of = {round(x[0, 0, 1].item() * 255): int(y) for x, y in zip(support_x[0], support_y[0])}
+        class_of = {
+            round(x[0, 0, 1].item() * 255): int(y) for x, y in zip(support_x[0], support_y[0])
+        }
         scores = np.zeros((1, query_x.shape[1], 5), np.float32)
         for n, x in enumerate(query_x[0].numpy()):
             right = class_of[round(float(x[0, 0, 1]) * 255)]
@@ -49,16 +53,23 @@ def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
     sampler = TaskSampler(images(), 5, 1, 19, rng)
     result = evaluation.evaluate(Known(), sampler, 30)
     assert result.accuracies.shape == (30, 2) and (result.accuracies[:, 0] == 0).all()
-    # 100 drawings, 50 of them even; a task's queries are all but 5 of them, so between 45 and 50 even of 95
+    # 100 drawings, 50 of them even; a task's queries are all but 5 of them, so between 45 and 50
+    # even of 95
     exact = result.accuracies[:, 1] * 95
     assert np.allclose(exact, exact.round(), atol=1e-4) and exact.min() >= 45 and exact.max() <= 50
     assert result.mean == pytest.approx(0.5, abs=0.01) and result.vector[0] == 0
 
 
-@pytest.mark.parametrize("sample", [
-    lambda x: TaskSampler(x, 5, 1, 19, np.random.default_rng(0)),
-    lambda x: AlphabetSampler(x, [f"a/{n}" for n in range(5)], 5, 1, 19, np.random.default_rng(0)),
-], ids=["any alphabet", "one alphabet"])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        lambda x: TaskSampler(x, 5, 1, 19, np.random.default_rng(0)),
+        lambda x: AlphabetSampler(
+            x, [f"a/{n}" for n in range(5)], 5, 1, 19, np.random.default_rng(0)
+        ),
+    ],
+    ids=["any alphabet", "one alphabet"],
+)
 def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeypatch, sample):
     monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", 1)
     result = evaluation.evaluate(Known(), sample(images()), 7)
@@ -77,15 +88,21 @@ def test_interval_is_of_the_mean_over_tasks():
 
 def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
     x = rng.integers(256, size=(8, 20, 1, 12, 12)).astype(np.uint8)
-    learner = MAML(ConvNet(5, rng, image_size=12, filters=4), alpha=0.4, beta=0.1, steps=1, steps_test=2)
+    learner = MAML(
+        ConvNet(5, rng, image_size=12, filters=4), alpha=0.4, beta=0.1, steps=1, steps_test=2
+    )
     tasks = TaskSampler(x, 5, 1, 3, rng).sample(6)
     together = evaluation.measure(learner, tasks)
-    alone = [evaluation.measure(learner, TaskBatch(*(a[t:t + 1] for a in tasks))) for t in range(6)]
+    alone = [
+        evaluation.measure(learner, TaskBatch(*(a[t : t + 1] for a in tasks))) for t in range(6)
+    ]
     assert (together.accuracies == np.concatenate([r.accuracies for r in alone])).all()
     assert np.allclose(together.losses, np.concatenate([r.losses for r in alone]), rtol=1e-4)
 
 
-@pytest.mark.parametrize("wrap", [lambda learner: learner, lambda learner: FineTune(learner, steps=2)])
+@pytest.mark.parametrize(
+    "wrap", [lambda learner: learner, lambda learner: FineTune(learner, steps=2)]
+)
 def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     x = rng.integers(256, size=(6, 20, 1, 12, 12)).astype(np.uint8)
     proto = ProtoNet(ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), beta=0.1)
@@ -95,19 +112,29 @@ def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     sample = lambda: TaskSampler(x, 5, 1, 3, np.random.default_rng(0))  # noqa: E731
     assert sample().drawings == 120 and sample().images_in_a_task == 20
     seen = []
-    hook = proto.network.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1]))
+    hook = proto.network.register_forward_pre_hook(
+        lambda layer, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1])
+    )
     found = evaluation.evaluate(learner, sample(), 8)
     hook.remove()
     assert sum(seen) == 120
     expected = evaluation.measure(learner, sample().sample(8))
-    assert (found.accuracies == expected.accuracies).all() and np.allclose(found.losses, expected.losses, rtol=1e-4)
+    assert (found.accuracies == expected.accuracies).all() and np.allclose(
+        found.losses, expected.losses, rtol=1e-4
+    )
     assert (found.correct == expected.correct).all()
 
 
 def test_tasks_within_an_alphabet_are_the_same_with_embeddings(rng):
-    x, rows = rng.integers(256, size=(6, 20, 1, 4, 4)).astype(np.uint8), [f"{alphabet}/{n}" for alphabet in "ab" for n in range(3)]
+    x, rows = (
+        rng.integers(256, size=(6, 20, 1, 4, 4)).astype(np.uint8),
+        [f"{alphabet}/{n}" for alphabet in "ab" for n in range(3)],
+    )
     sample = lambda: AlphabetSampler(x, rows, 3, 1, 2, np.random.default_rng(0))  # noqa: E731
     assert sample().drawings == 120 and sample().images_in_a_task == 9
-    images, embedded = sample().sample(5), sample().embedded(lambda images: images.reshape(len(images), -1)[:, :3]).sample(5)
+    images, embedded = (
+        sample().sample(5),
+        sample().embedded(lambda images: images.reshape(len(images), -1)[:, :3]).sample(5),
+    )
     assert embedded.query_x.shape == (5, 6, 3) and (embedded.query_y == images.query_y).all()
     assert (embedded.support_x == images.support_x.reshape(5, 3, -1)[..., :3]).all()

@@ -1,4 +1,6 @@
-"""A disk that is full, and one that may only be read: an error in one line, and what stood there before is untouched."""
+"""A disk that is full, and one that may only be read: an error in one line, and what stood there
+before is untouched.
+"""
 
 import contextlib
 import os
@@ -11,8 +13,28 @@ from conftest import script
 from maml import checkpoint, omniglot
 from maml.errors import UserError
 
-RUN = ["--task_num", 1, "--k_query", 1, "--glob_update_step", 1, "--glob_update_step_test", 1, "--val_tasks", 2, "--workers", 1,
-       "--save_every", 2, "--val_every", 2, "--print_every", 2, "--name", "run"]
+RUN = [
+    "--task_num",
+    1,
+    "--k_query",
+    1,
+    "--glob_update_step",
+    1,
+    "--glob_update_step_test",
+    1,
+    "--val_tasks",
+    2,
+    "--workers",
+    1,
+    "--save_every",
+    2,
+    "--val_every",
+    2,
+    "--print_every",
+    2,
+    "--name",
+    "run",
+]
 
 
 @pytest.fixture
@@ -20,7 +42,9 @@ def disk(tmp_path):
     """An empty file system of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True
+    ).returncode:
         pytest.skip("mounting a file system takes root's rights")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -37,21 +61,41 @@ def make_read_only(disk):
 
 
 def train(data, disk, *flags, status=0):
-    return script("train.py", "--data", data, "--logdir", disk / "log", "--checkpoints", disk / "checkpoints", *RUN, *flags, status=status)
+    return script(
+        "train.py",
+        "--data",
+        data,
+        "--logdir",
+        disk / "log",
+        "--checkpoints",
+        disk / "checkpoints",
+        *RUN,
+        *flags,
+        status=status,
+    )
 
 
-SPOIL = pytest.mark.parametrize("spoil, message", [(fill, "no space left"), (make_read_only, "Read-only file system")])
+SPOIL = pytest.mark.parametrize(
+    "spoil, message", [(fill, "no space left"), (make_read_only, "Read-only file system")]
+)
 
 
 @SPOIL
 def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
     train(data, disk, "--epochs", 2)
     state = disk / "log" / "run" / "resume.pkl"
-    checkpoint.save({**checkpoint.load(state), "config": {**checkpoint.load(state)["config"], "epochs": 100}}, state)
+    checkpoint.save(
+        {**checkpoint.load(state), "config": {**checkpoint.load(state)["config"], "epochs": 100}},
+        state,
+    )
     before = {path: path.read_bytes() for path in disk.rglob("*.pkl")}
     spoil(disk)
     done = train(data, disk, "--epochs", 100, "--resume", status=2)
-    assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("error:") == 1
+    assert (
+        message in done.stderr
+        and "Traceback" not in done.stderr
+        and done.stderr.count("error:") == 1
+    )
     assert len(before) == 2 and {path: path.read_bytes() for path in disk.rglob("*.pkl")} == before
     assert checkpoint.load(state)["epoch"] == 2 and not list(disk.rglob("*.part"))
 
@@ -60,7 +104,11 @@ def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
 def test_a_run_does_not_begin(data, disk, spoil, message):
     spoil(disk)
     done = train(data, disk, "--epochs", 100, status=2)
-    assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("error:") == 1
+    assert (
+        message in done.stderr
+        and "Traceback" not in done.stderr
+        and done.stderr.count("error:") == 1
+    )
 
 
 @SPOIL

@@ -12,10 +12,14 @@ TASKS, IMAGES, CHANNELS, FILTERS = 2, 3, 2, 3
 
 
 def rows(x, stride=1):
-    """[T, N, C, H, W] -> [T, H * W * N, C], the positions in the order of convolutions of this stride."""
+    """[T, N, C, H, W] -> [T, H * W * N, C], the positions in the order of convolutions of this
+    stride.
+    """
     t, n, c, h, w = x.shape
     order = np.concatenate(convolution.by_remainder(h, w, stride))
-    return np.ascontiguousarray(x.reshape(t, n, c, h * w)[..., order].transpose(0, 3, 1, 2).reshape(t, h * w * n, c))
+    return np.ascontiguousarray(
+        x.reshape(t, n, c, h * w)[..., order].transpose(0, 3, 1, 2).reshape(t, h * w * n, c)
+    )
 
 
 def filters(w):
@@ -27,9 +31,17 @@ def filters(w):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(4, 4), (5, 3), (1, 1), (2, 2)])
 def test_convolve_is_paddles_convolution(rng, stride, size):
-    x, w = rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)), rng.standard_normal((TASKS, 9 * CHANNELS, FILTERS))
-    y = fn.convolve(paddle.to_tensor(rows(x, stride)), paddle.to_tensor(w), fn.patches(*size, stride, IMAGES)).numpy()
-    expected = [F.conv2d(paddle.to_tensor(x[t]), paddle.to_tensor(filters(w)[t]), stride=stride, padding=1) for t in range(TASKS)]
+    x, w = (
+        rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)),
+        rng.standard_normal((TASKS, 9 * CHANNELS, FILTERS)),
+    )
+    y = fn.convolve(
+        paddle.to_tensor(rows(x, stride)), paddle.to_tensor(w), fn.patches(*size, stride, IMAGES)
+    ).numpy()
+    expected = [
+        F.conv2d(paddle.to_tensor(x[t]), paddle.to_tensor(filters(w)[t]), stride=stride, padding=1)
+        for t in range(TASKS)
+    ]
     assert relative_error(y, rows(np.stack([e.numpy() for e in expected]), stride)) < 1e-12
 
 
@@ -41,25 +53,46 @@ def test_convolve_twice(rng, stride, zero_row):
     def f(x, w):
         return fn.convolve(fn.append_zero_row(x) if zero_row else x, w, at)
 
-    check_twice_differentiable(lambda x, w: f(x * x, w * w), rng.standard_normal((2, 24, 2)), rng.standard_normal((2, 18, 2)))
+    check_twice_differentiable(
+        lambda x, w: f(x * x, w * w),
+        rng.standard_normal((2, 24, 2)),
+        rng.standard_normal((2, 18, 2)),
+    )
 
 
 @pytest.mark.parametrize("twice", [True, False])
 def test_batch_norm_is_the_papers(rng, twice):
     x, gamma, beta = (rng.standard_normal(shape) for shape in ((2, 7, 3), (2, 1, 3), (2, 1, 3)))
-    expected = gamma * (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + fn.EPSILON) + beta
-    assert relative_error(fn.batch_norm(*map(paddle.to_tensor, (x, gamma, beta)), twice=twice).numpy(), expected) < 1e-12
+    expected = (
+        gamma * (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + fn.EPSILON)
+        + beta
+    )
+    assert (
+        relative_error(
+            fn.batch_norm(*map(paddle.to_tensor, (x, gamma, beta)), twice=twice).numpy(), expected
+        )
+        < 1e-12
+    )
 
 
 def test_batch_norm_twice(rng):
-    check_twice_differentiable(lambda x, gamma, beta: fn.batch_norm(x * x, gamma * gamma, beta * beta),
-                               *(rng.standard_normal(shape) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))))
+    check_twice_differentiable(
+        lambda x, gamma, beta: fn.batch_norm(x * x, gamma * gamma, beta * beta),
+        *(rng.standard_normal(shape) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))),
+    )
 
 
 def test_batch_norm_has_the_same_gradient_for_one_differentiation_as_for_two(rng):
-    leaves = fn.leaves([paddle.to_tensor(rng.standard_normal(shape)) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))])
+    leaves = fn.leaves(
+        [
+            paddle.to_tensor(rng.standard_normal(shape))
+            for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))
+        ]
+    )
     g = paddle.to_tensor(rng.standard_normal((2, 6, 3)))
-    for once, twice in zip(*(paddle.grad(fn.batch_norm(*leaves, twice=twice), leaves, g) for twice in (False, True))):
+    for once, twice in zip(
+        *(paddle.grad(fn.batch_norm(*leaves, twice=twice), leaves, g) for twice in (False, True))
+    ):
         assert relative_error(once.numpy(), twice.numpy()) < 1e-10
 
 
@@ -68,9 +101,15 @@ def test_batch_norm_with_given_statistics(rng):
     gamma, beta = rng.standard_normal((2, 1, 3)), rng.standard_normal((2, 1, 3))
     mean, variance = other.mean(1, keepdims=True), other.var(1, keepdims=True)
     fn.batch_norm(*map(paddle.to_tensor, (other, gamma, beta)), record=(record := []))
-    assert relative_error(record[0].mean.numpy(), mean) < 1e-12 and relative_error(record[0].variance.numpy(), variance) < 1e-12
+    assert (
+        relative_error(record[0].mean.numpy(), mean) < 1e-12
+        and relative_error(record[0].variance.numpy(), variance) < 1e-12
+    )
     y = fn.batch_norm(*map(paddle.to_tensor, (x, gamma, beta)), given=record[0])
-    assert relative_error(y.numpy(), gamma * (x - mean) / np.sqrt(variance + fn.EPSILON) + beta) < 1e-12
+    assert (
+        relative_error(y.numpy(), gamma * (x - mean) / np.sqrt(variance + fn.EPSILON) + beta)
+        < 1e-12
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -78,7 +117,13 @@ def test_batch_norm_with_given_statistics(rng):
 def test_input_block_is_convolution_and_batch_norm(rng, channels, given):
     x, w = rng.random((2, 3, channels, 6, 5)), rng.standard_normal((2, 9 * channels, 4))
     gamma, beta = rng.standard_normal((2, 1, 4)), rng.standard_normal((2, 1, 4))
-    statistics = fn.Statistics(*map(paddle.to_tensor, (rng.standard_normal((2, 1, 4)), rng.random((2, 1, 4))))) if given else None
+    statistics = (
+        fn.Statistics(
+            *map(paddle.to_tensor, (rng.standard_normal((2, 1, 4)), rng.random((2, 1, 4))))
+        )
+        if given
+        else None
+    )
     tensors = [paddle.to_tensor(a) for a in (w, gamma, beta)]
     y = fn.input_block(fn.input_patches(paddle.to_tensor(x), 2), *tensors, given=statistics).numpy()
     z = fn.convolve(paddle.to_tensor(rows(x, 2)), tensors[0], fn.patches(6, 5, 2, 3))
@@ -86,29 +131,49 @@ def test_input_block_is_convolution_and_batch_norm(rng, channels, given):
     assert relative_error(y[:, :-1], expected) < 1e-9
     assert (y[:, -1] == 0).all()
     fn.batch_norm(z, *tensors[1:], record=(record := []))
-    measured, direct = fn.input_statistics(fn.input_patches(paddle.to_tensor(x), 2), tensors[0]), record[0]
+    measured, direct = (
+        fn.input_statistics(fn.input_patches(paddle.to_tensor(x), 2), tensors[0]),
+        record[0],
+    )
     assert relative_error(measured.mean.numpy(), direct.mean.numpy()) < 1e-9
     assert relative_error(measured.variance.numpy(), direct.variance.numpy()) < 1e-9
 
 
 def test_input_block_twice(rng):
     x = fn.input_patches(paddle.to_tensor(rng.random((2, 2, 1, 4, 4))), 2)
-    check_twice_differentiable(lambda w, gamma, beta: fn.input_block(x, w, gamma, beta),
-                               rng.standard_normal((2, 9, 3)), rng.standard_normal((2, 1, 3)), rng.standard_normal((2, 1, 3)))
+    check_twice_differentiable(
+        lambda w, gamma, beta: fn.input_block(x, w, gamma, beta),
+        rng.standard_normal((2, 9, 3)),
+        rng.standard_normal((2, 1, 3)),
+        rng.standard_normal((2, 1, 3)),
+    )
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 3)])
 def test_max_pool_of_a_convolution_is_paddles(rng, size):
-    x, w = rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)), rng.standard_normal((TASKS, 9 * CHANNELS, FILTERS))
-    y = fn.convolve(paddle.to_tensor(rows(x)), paddle.to_tensor(w), fn.patches(*size, 1, IMAGES, pooled=True))
-    expected = [F.max_pool2d(F.conv2d(paddle.to_tensor(x[t]), paddle.to_tensor(filters(w)[t]), padding=1), 2).numpy() for t in range(TASKS)]
+    x, w = (
+        rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)),
+        rng.standard_normal((TASKS, 9 * CHANNELS, FILTERS)),
+    )
+    y = fn.convolve(
+        paddle.to_tensor(rows(x)), paddle.to_tensor(w), fn.patches(*size, 1, IMAGES, pooled=True)
+    )
+    expected = [
+        F.max_pool2d(
+            F.conv2d(paddle.to_tensor(x[t]), paddle.to_tensor(filters(w)[t]), padding=1), 2
+        ).numpy()
+        for t in range(TASKS)
+    ]
     assert relative_error(fn.max_pool(y, *size, IMAGES).numpy(), rows(np.stack(expected))) < 1e-12
 
 
 def test_max_pool_twice(rng):
     at = fn.patches(5, 4, 1, 2, pooled=True)
-    check_twice_differentiable(lambda x, w: fn.max_pool(fn.convolve(x * x, w, at), 5, 4, 2),
-                               rng.standard_normal((2, 40, 2)), rng.standard_normal((2, 18, 2)))
+    check_twice_differentiable(
+        lambda x, w: fn.max_pool(fn.convolve(x * x, w, at), 5, 4, 2),
+        rng.standard_normal((2, 40, 2)),
+        rng.standard_normal((2, 18, 2)),
+    )
 
 
 def test_max_pool_gives_a_tie_to_one():
@@ -123,7 +188,10 @@ def test_log_softmax_and_cross_entropy(rng):
     expected = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     assert relative_error(fn.log_softmax(paddle.to_tensor(scores)).numpy(), expected) < 1e-12
     loss = fn.cross_entropy(paddle.to_tensor(scores), paddle.to_tensor(labels)).numpy()
-    assert relative_error(loss, -np.take_along_axis(expected, labels[..., None], -1)[..., 0].mean(-1)) < 1e-12
+    assert (
+        relative_error(loss, -np.take_along_axis(expected, labels[..., None], -1)[..., 0].mean(-1))
+        < 1e-12
+    )
     check_twice_differentiable(lambda s: fn.cross_entropy(s, paddle.to_tensor(labels)), scores)
 
 
@@ -141,8 +209,14 @@ def test_accuracy_of_constant_scores_is_zero():
 
 
 def test_list_algebra():
-    theta, gradient = [paddle.to_tensor([1.0, 2.0]), paddle.to_tensor([[3.0]])], [paddle.to_tensor([10.0, 0.0]), paddle.to_tensor([[-1.0]])]
-    assert [p.numpy().tolist() for p in fn.descend(theta, gradient, [0.1, 0.2])] == [[0.0, 2.0], [[pytest.approx(3.2)]]]
+    theta, gradient = (
+        [paddle.to_tensor([1.0, 2.0]), paddle.to_tensor([[3.0]])],
+        [paddle.to_tensor([10.0, 0.0]), paddle.to_tensor([[-1.0]])],
+    )
+    assert [p.numpy().tolist() for p in fn.descend(theta, gradient, [0.1, 0.2])] == [
+        [0.0, 2.0],
+        [[pytest.approx(3.2)]],
+    ]
     assert fn.norm([paddle.to_tensor([3.0]), paddle.to_tensor([[4.0]])]) == pytest.approx(5)
     copies = fn.for_each_task(theta, 3)
     assert copies[0].shape == [3, 2] and not copies[0].stop_gradient
@@ -152,7 +226,9 @@ def test_list_algebra():
 def test_clip_by_task_scales_only_what_is_too_long():
     short, long = np.array([[0.3], [3.0]]), np.array([[[0.4]], [[4.0]]])
     clipped = fn.clip_by_task([paddle.to_tensor(short), paddle.to_tensor(long)], 1.0)
-    assert np.allclose(clipped[0].numpy().ravel(), [0.3, 0.6]) and np.allclose(clipped[1].numpy().ravel(), [0.4, 0.8])
+    assert np.allclose(clipped[0].numpy().ravel(), [0.3, 0.6]) and np.allclose(
+        clipped[1].numpy().ravel(), [0.4, 0.8]
+    )
 
 
 def test_in_parts_equals_the_whole(rng):
@@ -161,8 +237,14 @@ def test_in_parts_equals_the_whole(rng):
     def f(nested, b):
         return [p + q for p, q in nested], b * 2
 
-    (whole, doubled), (parts, doubled_in_parts) = f([(a, a), (b, c)], b), fn.in_parts(f, 2, [(a, a), (b, c)], b)
-    assert len(parts) == 2 and all((p.numpy() == w.numpy()).all() for p, w in zip([*parts, doubled_in_parts], [*whole, doubled]))
+    (whole, doubled), (parts, doubled_in_parts) = (
+        f([(a, a), (b, c)], b),
+        fn.in_parts(f, 2, [(a, a), (b, c)], b),
+    )
+    assert len(parts) == 2 and all(
+        (p.numpy() == w.numpy()).all()
+        for p, w in zip([*parts, doubled_in_parts], [*whole, doubled])
+    )
 
 
 @pytest.fixture(params=[1 << 8, 1 << 22], ids=["many blocks", "one block"])
@@ -171,21 +253,32 @@ def block_size(request, monkeypatch):
 
 
 def test_max_pool_product_is_max_pool_of_the_product(rng, block_size):
-    columns, w = (paddle.to_tensor(rng.standard_normal(shape)) for shape in ((2, 5 * 4 * 3 + 1, 4), (2, 4, 3)))
+    columns, w = (
+        paddle.to_tensor(rng.standard_normal(shape)) for shape in ((2, 5 * 4 * 3 + 1, 4), (2, 4, 3))
+    )
     w.stop_gradient = False
-    together, apart = fn.max_pool_product(columns, w, 5, 4, 3), fn.max_pool(paddle.matmul(columns, w), 5, 4, 3)
-    assert (together[:, -1].numpy() == 0).all() and relative_error(together[:, :-1].numpy(), apart.numpy()) < 1e-12
+    together, apart = (
+        fn.max_pool_product(columns, w, 5, 4, 3),
+        fn.max_pool(paddle.matmul(columns, w), 5, 4, 3),
+    )
+    assert (together[:, -1].numpy() == 0).all() and relative_error(
+        together[:, :-1].numpy(), apart.numpy()
+    ) < 1e-12
     for a, b in zip(*(paddle.grad((y * y).sum(), [w]) for y in (together, apart))):
         assert relative_error(a.numpy(), b.numpy()) < 1e-12
 
 
 def test_max_pool_product_twice(rng, block_size):
     columns = paddle.to_tensor(rng.standard_normal((2, 4 * 4 * 2, 4)))
-    check_twice_differentiable(lambda w: fn.max_pool_product(columns, w * w, 4, 4, 2), rng.standard_normal((2, 4, 3)))
+    check_twice_differentiable(
+        lambda w: fn.max_pool_product(columns, w * w, 4, 4, 2), rng.standard_normal((2, 4, 3))
+    )
 
 
 def test_batch_norm_of_one_task_by_paddles_own_operation(rng):
-    x, gamma, beta, g = (rng.standard_normal(shape) for shape in ((1, 6, 3), (1, 1, 3), (1, 1, 3), (1, 6, 3)))
+    x, gamma, beta, g = (
+        rng.standard_normal(shape) for shape in ((1, 6, 3), (1, 1, 3), (1, 1, 3), (1, 6, 3))
+    )
     results = []
     for twice in (True, False):
         inputs = [paddle.to_tensor(a, stop_gradient=False) for a in (x, gamma, beta)]

@@ -16,12 +16,19 @@ def raw(tmp_path_factory):
 
 
 def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_layout_is_omniglots(raw):
     characters = omniglot.find_characters(raw)
-    assert [c.name for c in characters[:2]] == ["Standin_01/character01", "Standin_01/character02"] and len(characters) == 30
+    assert [c.name for c in characters[:2]] == [
+        "Standin_01/character01",
+        "Standin_01/character02",
+    ] and len(characters) == 30
     assert [c.background for c in characters] == 18 * [True] + 12 * [False]
     assert (raw / "images_background/Standin_02/character01/0007_20.png").is_file()
     assert (raw / "images_evaluation/Standin_05/character06/0030_01.png").is_file()
@@ -58,7 +65,15 @@ def test_same_seed_same_bytes(tmp_path):
 
 def test_nearest_neighbour_is_better_than_chance_and_not_perfect(raw):
     rng = np.random.default_rng(0)
-    images = np.stack([[omniglot.load(d, 28).ravel() for d in c.drawings] for c in omniglot.find_characters(raw)]) / 255
+    images = (
+        np.stack(
+            [
+                [omniglot.load(d, 28).ravel() for d in c.drawings]
+                for c in omniglot.find_characters(raw)
+            ]
+        )
+        / 255
+    )
     right = []
     for _ in range(400):
         task = images[rng.choice(len(images), 5, replace=False)]
@@ -70,8 +85,13 @@ def test_nearest_neighbour_is_better_than_chance_and_not_perfect(raw):
 def test_characters_of_an_alphabet_resemble_each_other():
     """They lie closer to each other than to those of other alphabets, on average."""
     of = np.repeat(np.arange(12), 5)
-    characters = [character for a in range(12) for character in glyphs._alphabet(np.random.default_rng(a), 5)]
-    clouds = [np.concatenate([glyphs._path(stroke, 17) for stroke in character]) for character in characters]
+    characters = [
+        character for a in range(12) for character in glyphs._alphabet(np.random.default_rng(a), 5)
+    ]
+    clouds = [
+        np.concatenate([glyphs._path(stroke, 17) for stroke in character])
+        for character in characters
+    ]
     apart = np.array([[glyphs._nearest(one, other).mean() for other in clouds] for one in clouds])
     same, itself = of[:, None] == of, np.eye(len(of), dtype=bool)
     assert apart[same & ~itself].mean() < 0.97 * apart[~same].mean()
@@ -79,7 +99,12 @@ def test_characters_of_an_alphabet_resemble_each_other():
 
 def test_many_characters_of_one_alphabet_end_and_differ(tmp_path):
     alphabet = glyphs._alphabet(np.random.default_rng(0), 60)
-    assert len({tuple(np.concatenate([s.points for s in character]).ravel()) for character in alphabet}) == 60
+    assert (
+        len(
+            {tuple(np.concatenate([s.points for s in character]).ravel()) for character in alphabet}
+        )
+        == 60
+    )
 
 
 def test_existing_folder_is_left_alone(tmp_path):

@@ -13,27 +13,37 @@ pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 
 def learner(rng, context=True, **options):
     network = ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2, dtype="float64")
-    return Matching(network, beta=0.01, context=FullContext(network.features, 2) if context else None, **options)
+    return Matching(
+        network, beta=0.01, context=FullContext(network.features, 2) if context else None, **options
+    )
 
 
 def probabilities(matching, support, labels, query):
     z_support, z_query = (paddle.to_tensor(np.array([a], np.float64)) for a in (support, query))
-    found = matching.scores(matching.learn(z_support, paddle.to_tensor(np.array([labels]))), z_query)
+    found = matching.scores(
+        matching.learn(z_support, paddle.to_tensor(np.array([labels]))), z_query
+    )
     return paddle.nn.functional.softmax(found)[0].numpy()
 
 
 def test_attention_on_three_points(rng):
-    """Support e1, e2 and (e1 + e2)/sqrt 2 of classes 0, 1, 0; the query e1 has cosines 1, 0 and 1/sqrt 2."""
+    """Support e1, e2 and (e1 + e2)/sqrt 2 of classes 0, 1, 0; the query e1 has cosines 1, 0 and
+    1/sqrt 2.
+    """
     weights = np.exp([1, 0, 1 / np.sqrt(2)])
     expected = [(weights[0] + weights[2]) / weights.sum(), weights[1] / weights.sum()]
-    found = probabilities(learner(rng, context=False), [[2, 0], [0, 3], [5, 5]], [0, 1, 0], [[4, 0]])
+    found = probabilities(
+        learner(rng, context=False), [[2, 0], [0, 3], [5, 5]], [0, 1, 0], [[4, 0]]
+    )
     assert found[0] == pytest.approx(np.array(expected), rel=1e-9)
 
 
 def test_squared_distances_and_dot_products_instead_of_cosine(rng):
     """Query (1, 0) against (0, 0) and (3, 0): squared distances 1 and 4, products 0 and 3."""
     for distance, difference in (("euclidean", 3.0), ("dot", -3.0)):
-        found = probabilities(learner(rng, context=False, distance=distance), [[0, 0], [3, 0]], [0, 1], [[1, 0]])
+        found = probabilities(
+            learner(rng, context=False, distance=distance), [[0, 0], [3, 0]], [0, 1], [[1, 0]]
+        )
         assert found[0, 0] == pytest.approx(1 / (1 + np.exp(-difference)), rel=1e-9)
 
 
@@ -41,8 +51,15 @@ def test_the_loss_is_the_negative_logarithm_of_the_true_class(rng):
     matching = learner(rng, context=False)
     support, labels, query = [[1, 0], [0, 1], [1, 2]], [0, 1, 1], [[3, 1], [0, 1]]
     p = probabilities(matching, support, labels, query)
-    arguments = [np.array([support], np.float64), np.array([labels]), np.array([query], np.float64), np.array([[0, 1]])]
-    assert matching.losses(*map(paddle.to_tensor, arguments)).item() == pytest.approx(-np.log([p[0, 0], p[1, 1]]).mean(), rel=1e-9)
+    arguments = [
+        np.array([support], np.float64),
+        np.array([labels]),
+        np.array([query], np.float64),
+        np.array([[0, 1]]),
+    ]
+    assert matching.losses(*map(paddle.to_tensor, arguments)).item() == pytest.approx(
+        -np.log([p[0, 0], p[1, 1]]).mean(), rel=1e-9
+    )
 
 
 def sigmoid(a):
@@ -70,10 +87,12 @@ def test_attention_lstm_against_the_equations_written_out(rng):
         for n in range(3):
             h = c = np.zeros(features)
             for _ in range(3):
-                r = softmax(g[t] @ h) @ g[t]                                                  # eq. 5 and 6
+                r = softmax(g[t] @ h) @ g[t]  # eq. 5 and 6
                 both = np.concatenate([h, r])
-                h_hat, c = lstm(z[t, n], both, c, w_f, np.hstack([w_h, w_r]), b_x + b_h)  # eq. 3: [h, r] is what the cell remembers
-                h = h_hat + z[t, n]                                                           # eq. 4
+                h_hat, c = lstm(
+                    z[t, n], both, c, w_f, np.hstack([w_h, w_r]), b_x + b_h
+                )  # eq. 3: [h, r] is what the cell remembers
+                h = h_hat + z[t, n]  # eq. 4
             assert found[t, n] == pytest.approx(h, rel=1e-9)
 
 
@@ -106,7 +125,9 @@ def test_gradient_equals_finite_differences(rng):
 
 def test_only_full_context_embeddings_see_the_supports_order(rng):
     tasks, order = episodes(rng), np.array([2, 0, 3, 1])
-    shuffled = tasks._replace(support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order])
+    shuffled = tasks._replace(
+        support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order]
+    )
     plain, context = learner(rng, context=False), learner(rng)
     for matching in (plain, context):
         matching.meta_step(tasks)
@@ -119,13 +140,22 @@ def test_queries_and_tasks_do_not_see_each_other(rng, context):
     matching, tasks = learner(rng, context), episodes(rng)
     matching.meta_step(tasks)
     whole = scores(matching, tasks)
-    assert relative_error(scores(matching, tasks._replace(query_x=tasks.query_x[:, :1]))[:, 0], whole[:, 0]) < 1e-10
-    assert relative_error(scores(matching, type(tasks)(*(a[1:] for a in tasks)))[0], whole[1]) < 1e-10
+    assert (
+        relative_error(
+            scores(matching, tasks._replace(query_x=tasks.query_x[:, :1]))[:, 0], whole[:, 0]
+        )
+        < 1e-10
+    )
+    assert (
+        relative_error(scores(matching, type(tasks)(*(a[1:] for a in tasks)))[0], whole[1]) < 1e-10
+    )
 
 
 def test_several_episodes_are_averaged(rng):
     matching, tasks = learner(rng), episodes(rng)
-    first, second = (matching.gradient(*(paddle.to_tensor(a[t:t + 1]) for a in tasks))[1] for t in (0, 1))
+    first, second = (
+        matching.gradient(*(paddle.to_tensor(a[t : t + 1]) for a in tasks))[1] for t in (0, 1)
+    )
     expected = [(a[0] + b[0]).numpy() / 2 for a, b in zip(first, second)]
     found = []
 

@@ -20,7 +20,27 @@ def test_it_runs_from_start_to_end(raw, tmp_path, monkeypatch):
     for name, value in {"OMNIGLOT": str(raw), "EPOCHS": "5", "TASKS": "10"}.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
-    text = "".join(output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
-    pictures = sum("image/png" in output.get("data", {}) for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
-    assert "(24, 20, 1, 28, 28)" in text and "best validation accuracy" in text and "accuracy: " in text and pictures == 7
+    nbclient.NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    text = "".join(
+        output.get("text", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+    pictures = sum(
+        "image/png" in output.get("data", {})
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+    assert (
+        "(24, 20, 1, 28, 28)" in text
+        and "best validation accuracy" in text
+        and "accuracy: " in text
+        and pictures == 7
+    )

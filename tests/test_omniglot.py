@@ -48,27 +48,54 @@ def layouts(raw, tmp_path_factory):
     return top
 
 
-@pytest.mark.parametrize("layout", ["all in one", "zips", "unpacked", "folders.zip", "zips.zip", "zips/images_background.zip"])
+def test_the_one_shot_challenge_beside_the_alphabets_adds_no_characters(raw, layouts, tmp_path):
+    drawing = next(raw.rglob("*.png")).read_bytes()
+    with zipfile.ZipFile(tmp_path / "all_runs.zip", "w") as archive:
+        for number in range(20):
+            archive.writestr(f"run01/test/item{number:02d}.png", drawing)
+    for path in (layouts / "zips").iterdir():
+        shutil.copy(path, tmp_path)
+    expected = [c.name for c in omniglot.find_characters(raw)]
+    assert [c.name for c in omniglot.find_characters(tmp_path)] == expected
+    with zipfile.ZipFile(tmp_path / "all_runs.zip") as archive:
+        archive.extractall(tmp_path / "all_runs")
+    assert [c.name for c in omniglot.find_characters(tmp_path)] == expected
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["all in one", "zips", "unpacked", "folders.zip", "zips.zip", "zips/images_background.zip"],
+)
 def test_every_layout_gives_the_same_characters(raw, layouts, layout):
     found = omniglot.find_characters(layouts / layout)
     expected = omniglot.find_characters(raw)
     if layout == "zips/images_background.zip":
         expected = [c for c in expected if c.background]
     assert [c.name for c in found] == [c.name for c in expected]
-    assert (omniglot.load(found[3].drawings[7], 28) == omniglot.load(expected[3].drawings[7], 28)).all()
+    assert (
+        omniglot.load(found[3].drawings[7], 28) == omniglot.load(expected[3].drawings[7], 28)
+    ).all()
     if layout != "all in one":  # invented alphabets are background only by the folder they lie in
         assert [c.background for c in found] == [c.background for c in expected]
 
 
 def test_make_data_writes_arrays_and_index_and_prints_the_counts(raw, tmp_path):
     out = make(raw, tmp_path).stdout
-    assert "40 character folders, 24 / 8 / 8" in out and "(24, 20, 1, 28, 28)" in out and out.count("(8, 20, 1, 28, 28)") == 2
+    assert (
+        "40 character folders, 24 / 8 / 8" in out
+        and "(24, 20, 1, 28, 28)" in out
+        and out.count("(8, 20, 1, 28, 28)") == 2
+    )
     assert "NOT Omniglot" in out
     arrays, index = omniglot.read(tmp_path)
-    assert arrays["train"].dtype == np.uint8 and index.source == "stand-in" and index.image_size == 28
+    assert (
+        arrays["train"].dtype == np.uint8 and index.source == "stand-in" and index.image_size == 28
+    )
     character = next(c for c in omniglot.find_characters(raw) if c.name == index.rows["val"][2])
     assert (arrays["val"][2, 5, 0] == omniglot.load(character.drawings[5], 28)).all()
-    assert arrays["train"][:, :, :, 0, 0].mean() < 25 and arrays["train"].max() > 200  # paper is 0, ink is high
+    assert (
+        arrays["train"][:, :, :, 0, 0].mean() < 25 and arrays["train"].max() > 200
+    )  # paper is 0, ink is high
 
 
 def test_the_same_inputs_give_the_same_bytes(raw, layouts, tmp_path):
@@ -118,10 +145,17 @@ def test_image_size_105_is_the_raw_image(raw, tmp_path):
     make(raw, tmp_path, "--image-size", 105)
     arrays, index = omniglot.read(tmp_path)
     path = next((raw / "images_background").rglob("*.png"))
-    row = index.rows["train"].index(name) if (name := "/".join(path.parts[-3:-1])) in index.rows["train"] else None
+    row = (
+        index.rows["train"].index(name)
+        if (name := "/".join(path.parts[-3:-1])) in index.rows["train"]
+        else None
+    )
     if row is not None:
         drawings = sorted(p.name for p in path.parent.iterdir())
-        assert (arrays["train"][row, drawings.index(path.name), 0] == 255 - np.asarray(Image.open(path).convert("L"))).all()
+        assert (
+            arrays["train"][row, drawings.index(path.name), 0]
+            == 255 - np.asarray(Image.open(path).convert("L"))
+        ).all()
     assert set(np.unique(arrays["train"])) == {0, 255}
 
 
@@ -133,22 +167,27 @@ def broken(raw, tmp_path, change):
     return folder, path
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda p: p.unlink(), "has 19 drawings instead of 20"),
-    (lambda p: shutil.copy(p, p.with_name("9999_21.png")), "has 21 drawings instead of 20"),
-    (lambda p: p.write_bytes(b""), "not a readable image"),
-    (lambda p: p.write_bytes(p.read_bytes()[:100]), "not a readable image"),
-    (lambda p: Image.new("1", (28, 28)).save(p), "28 x 28 pixels instead of 105 x 105"),
-    (lambda p: Image.open(p).convert("RGBA").save(p), "is a RGBA image"),
-    (lambda p: Image.open(p).convert("L").convert("P").save(p), "is a P image"),
-    (lambda p: p.write_bytes(b"\0" * 1000), "not a readable image"),
-    (lambda p: p.write_bytes(b"\0" * (2 << 20)), "2,097,152 bytes, which no drawing needs"),
-    (lambda p: (p.unlink(), p.symlink_to(p.name)), "not a readable image"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p: p.unlink(), "has 19 drawings instead of 20"),
+        (lambda p: shutil.copy(p, p.with_name("9999_21.png")), "has 21 drawings instead of 20"),
+        (lambda p: p.write_bytes(b""), "not a readable image"),
+        (lambda p: p.write_bytes(p.read_bytes()[:100]), "not a readable image"),
+        (lambda p: Image.new("1", (28, 28)).save(p), "28 x 28 pixels instead of 105 x 105"),
+        (lambda p: Image.open(p).convert("RGBA").save(p), "is a RGBA image"),
+        (lambda p: Image.open(p).convert("L").convert("P").save(p), "is a P image"),
+        (lambda p: p.write_bytes(b"\0" * 1000), "not a readable image"),
+        (lambda p: p.write_bytes(b"\0" * (2 << 20)), "2,097,152 bytes, which no drawing needs"),
+        (lambda p: (p.unlink(), p.symlink_to(p.name)), "not a readable image"),
+    ],
+)
 def test_bad_drawings_are_named_and_nothing_is_written(raw, tmp_path, change, message):
     folder, path = broken(raw, tmp_path, change)
     done = make(folder, tmp_path / "out", status=2)
-    assert message in done.stderr and path.parent.name in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        message in done.stderr and path.parent.name in done.stderr and done.stderr.count("\n") == 1
+    )
     assert not (tmp_path / "out").exists() or not listing(tmp_path / "out")
 
 
@@ -163,10 +202,18 @@ def test_names_in_any_script_but_not_in_no_script(raw, tmp_path):
     alphabet = path.parent.parent
     alphabet.rename(alphabet.with_name("字母 ελ"))
     make(folder, tmp_path / "out")
-    assert any(row.startswith("字母 ελ/") for rows in omniglot.read_index(tmp_path / "out").rows.values() for row in rows)
+    assert any(
+        row.startswith("字母 ελ/")
+        for rows in omniglot.read_index(tmp_path / "out").rows.values()
+        for row in rows
+    )
     os.rename(alphabet.with_name("字母 ελ"), os.fsencode(alphabet.parent) + b"/\xff")
     done = make(folder, tmp_path / "none", status=2)
-    assert "is not UTF-8" in done.stderr and done.stderr.count("\n") == 1 and not (tmp_path / "none").exists()
+    assert (
+        "is not UTF-8" in done.stderr
+        and done.stderr.count("\n") == 1
+        and not (tmp_path / "none").exists()
+    )
 
 
 def bad_zip(path, change):
@@ -177,13 +224,28 @@ def bad_zip(path, change):
         change(archive, "images_background/A/character01/0001_01.png", content.getvalue())
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda z, name, content: z.writestr("../" * 8 + name, content), "a path out of its own folder"),
-    (lambda z, name, content: z.writestr("/" + name, content), "a path out of its own folder"),
-    (lambda z, name, content: z.writestr(name, b"\0" * (100 << 20)), "would unpack to 104,857,600 bytes"),
-    (lambda z, name, content: z.writestr("images_background.zip", b"\0" * (300 << 20)), "would unpack to 314,572,800 bytes"),
-    (lambda z, name, content: z.writestr("images_background.zip", b"PK no"), "images_background.zip: is not a readable zip"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda z, name, content: z.writestr("../" * 8 + name, content),
+            "a path out of its own folder",
+        ),
+        (lambda z, name, content: z.writestr("/" + name, content), "a path out of its own folder"),
+        (
+            lambda z, name, content: z.writestr(name, b"\0" * (100 << 20)),
+            "would unpack to 104,857,600 bytes",
+        ),
+        (
+            lambda z, name, content: z.writestr("images_background.zip", b"\0" * (300 << 20)),
+            "would unpack to 314,572,800 bytes",
+        ),
+        (
+            lambda z, name, content: z.writestr("images_background.zip", b"PK no"),
+            "images_background.zip: is not a readable zip",
+        ),
+    ],
+)
 def test_zips_that_mean_harm_are_named_and_nothing_is_unpacked(tmp_path, change, message):
     bad_zip(tmp_path / "bad.zip", change)
     before = sorted(tmp_path.parent.rglob("*"))
@@ -196,7 +258,7 @@ def test_a_zip_with_a_spoilt_drawing_is_named(raw, tmp_path):
     path = tmp_path / "a.zip"
     content = bytearray(zipped(raw / "images_background", "images_background"))
     start = content.index(b"IDAT")
-    content[start + 10:start + 20] = bytes(10)
+    content[start + 10 : start + 20] = bytes(10)
     path.write_bytes(content)
     done = make(path, tmp_path / "out", status=2)
     assert "is not a readable image" in done.stderr and done.stderr.count("\n") == 1
@@ -237,18 +299,29 @@ def test_no_space_leaves_what_was_there(raw, tmp_path, monkeypatch):
 def test_read_refuses_what_the_index_does_not_describe(data, tmp_path):
     shutil.copytree(data, tmp_path, dirs_exist_ok=True)
     array = np.load(tmp_path / "omniglot_val.npy")
-    for bad, message in ((array[:-1], "not uint8"), (array.astype("float32"), "not uint8"), (255 - array, "not the array that")):
+    for bad, message in (
+        (array[:-1], "not uint8"),
+        (array.astype("float32"), "not uint8"),
+        (255 - array, "not the array that"),
+    ):
         np.save(tmp_path / "omniglot_val.npy", bad)
         with pytest.raises(UserError, match=f"omniglot_val.npy.*{message}"):
             omniglot.read(tmp_path)
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,), }\n"
-    (tmp_path / "omniglot_val.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    (tmp_path / "omniglot_val.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    )
     with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
         omniglot.read(tmp_path)
     np.save(tmp_path / "omniglot_val.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
         omniglot.read(tmp_path)
-    for text, message in (("{", "not an index"), ("[" * 100_000, "not an index"), ("{}", "does not tell its data"), ("3", "does not tell")):
+    for text, message in (
+        ("{", "not an index"),
+        ("[" * 100_000, "not an index"),
+        ("{}", "does not tell its data"),
+        ("3", "does not tell"),
+    ):
         (tmp_path / omniglot.INDEX).write_text(text)
         with pytest.raises(UserError, match=message):
             omniglot.read(tmp_path)
@@ -266,7 +339,10 @@ def test_real_omniglot(real, tmp_path):
     index = json.loads((tmp_path / omniglot.INDEX).read_text())
     assert index["source"] == "omniglot" and "NOT" not in out
     characters = omniglot.find_characters(real)
-    assert len({c.name.split("/")[0] for c in characters if c.background}) == 30 and sum(c.background for c in characters) == 964
+    assert (
+        len({c.name.split("/")[0] for c in characters if c.background}) == 30
+        and sum(c.background for c in characters) == 964
+    )
     lists = real / "splits" / "vinyals"
     if lists.exists():
         rows = omniglot.split_characters(characters, "vinyals", 0, lists)
@@ -278,7 +354,9 @@ def test_files_of_other_systems_are_no_drawings(raw, tmp_path):
     character = next((tmp_path / "raw").rglob("character01"))
     (character / "._0001_01.png").write_bytes(b"of a Macintosh")
     shutil.copytree(character, tmp_path / "raw" / "__MACOSX" / "Invented" / "character01")
-    assert [c.name for c in omniglot.find_characters(tmp_path / "raw")] == [c.name for c in omniglot.find_characters(raw)]
+    assert [c.name for c in omniglot.find_characters(tmp_path / "raw")] == [
+        c.name for c in omniglot.find_characters(raw)
+    ]
 
 
 def test_folders_that_may_not_be_read_are_named(raw, monkeypatch):
@@ -296,7 +374,10 @@ def test_a_seed_below_0_is_refused(raw, tmp_path):
     assert done.stderr == "error: --seed must be at least 0, not -1\n"
 
 
-@pytest.mark.parametrize("alphabets, source", [(["Latin", "Greek"], "omniglot"), (["Tengwar"], "omniglot"), (["Latin", "Mine"], "other")])
+@pytest.mark.parametrize(
+    "alphabets, source",
+    [(["Latin", "Greek"], "omniglot"), (["Tengwar"], "omniglot"), (["Latin", "Mine"], "other")],
+)
 def test_omniglots_characters_are_known_by_all_of_their_alphabets(tmp_path, alphabets, source):
     characters = [omniglot.Character(f"{alphabet}/character01", True, []) for alphabet in alphabets]
     assert omniglot.source_of(tmp_path, characters) == source

@@ -12,7 +12,11 @@ def test_smooth_keeps_constants_and_averages_neighbours():
 
 
 def test_learning_curves_have_titles_units_and_a_line_for_each_part():
-    history = [{"epoch": e, "part": part, "accuracies": [0.2, e / 100]} for e in range(1, 60) for part in ("train", "validation")]
+    history = [
+        {"epoch": e, "part": part, "accuracies": [0.2, e / 100]}
+        for e in range(1, 60)
+        for part in ("train", "validation")
+    ]
     (axes,) = plots.learning_curves(history, "title").axes
     assert axes.get_title() == "title" and "%" in axes.get_ylabel() and "epoch" in axes.get_xlabel()
     assert len(axes.lines) == 4 and len(axes.get_legend().get_texts()) == 2
@@ -27,11 +31,19 @@ def test_the_hardest_drawings_stand_first_each_beside_others_of_its_character():
     correct = np.array([[1, 0, 1, 1], [1, 0, 0, 1], [1, 0, 1, 0]], np.float32)
     names = ["A/1", "A/2", "B/1"]
     figure = figures.of_hardest("maml", images, names, asked, correct, most=2, beside=3)
-    assert figure.get_suptitle().startswith("maml: 2 of 5 drawings are behind 80% of the errors in 3 tasks")
+    assert figure.get_suptitle().startswith(
+        "maml: 2 of 5 drawings are behind 80% of the errors in 3 tasks"
+    )
     figure = figures.of_hardest("maml", images, names, asked, correct)
-    drawn = [round(255 * (1 - float(axes.images[0].get_array()[0, 0]))) // 10 for axes in figure.axes]
+    drawn = [
+        round(255 * (1 - float(axes.images[0].get_array()[0, 0]))) // 10 for axes in figure.axes
+    ]
     assert drawn == [5, 6, 7, 4, 2, 3, 0, 1, 7, 4, 5, 6]  # wrong three times, once, once
-    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["wrong 100%", "wrong 100%", "wrong 33%"]
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
+        "wrong 100%",
+        "wrong 100%",
+        "wrong 33%",
+    ]
     assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["A\n2", "A\n1", "A\n2"]
 
 

@@ -15,7 +15,9 @@ from maml import checkpoint
 
 @pytest.mark.both_paddles
 def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
-    """The first meta-gradient, of which Adam's moments are multiples, is the same but for rounding, and so are the tasks up to the end."""
+    """The first meta-gradient, of which Adam's moments are multiples, is the same but for rounding,
+    and so are the tasks up to the end.
+    """
     for workers in (1, 2):
         train(data, tmp_path, "--workers", workers, "--epochs", 1, "--name", workers)
     one, two = (checkpoint.load(resume_file(tmp_path, name))["optimizer"] for name in ("1", "2"))
@@ -26,7 +28,11 @@ def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
     one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
     assert same(one["tasks"], two["tasks"])
     for a, b in zip(one["weights"], two["weights"]):
-        assert np.abs(a - b).max() < 4e-3  # Adam's early steps amplify the rounding of tiny gradients; a wrong share would move 8e-3
+        assert (
+            np.abs(a - b).max() < 4e-3
+            # Adam's early steps amplify the rounding of tiny gradients; a wrong share would move
+            # 8e-3
+        )
 
 
 def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
@@ -39,14 +45,24 @@ def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
 
 
 def test_a_worker_that_dies_ends_the_run(data, tmp_path):
-    command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "train.py",
+        *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2]),
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert "stand-in" in process.stdout.readline() and "epoch: 4" in process.stdout.readline()
     workers = children(process.pid)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode != 0 and complaint and not any(os.path.exists(f"/proc/{w}") for w in workers)
+    assert (
+        process.returncode != 0
+        and complaint
+        and not any(os.path.exists(f"/proc/{w}") for w in workers)
+    )
     assert checkpoint.load(resume_file(tmp_path))["epoch"] >= 3
 
 
@@ -55,12 +71,27 @@ def children(pid):
         return sorted(map(int, file.read().split()))
 
 
-@pytest.mark.parametrize("flags", [
-    ["--algorithm", "reptile", "--train_query", 0, "--glob_meta_lr", 0.5, "--inner_optimizer", "adam", "--glob_base_lr", 0.001],
-    ["--algorithm", "protonet", "--train_way", 10, "--distance", "cosine"],
-    ["--algorithm", "matching", "--context_steps", 2, "--train_query", 3],
-    ["--algorithm", "siamese", "--train_way", 12, "--train_shot", 1, "--train_query", 1],
-], ids=lambda flags: " ".join(map(str, flags)))
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [
+            "--algorithm",
+            "reptile",
+            "--train_query",
+            0,
+            "--glob_meta_lr",
+            0.5,
+            "--inner_optimizer",
+            "adam",
+            "--glob_base_lr",
+            0.001,
+        ],
+        ["--algorithm", "protonet", "--train_way", 10, "--distance", "cosine"],
+        ["--algorithm", "matching", "--context_steps", 2, "--train_query", 3],
+        ["--algorithm", "siamese", "--train_way", 12, "--train_shot", 1, "--train_query", 1],
+    ],
+    ids=lambda flags: " ".join(map(str, flags)),
+)
 def test_every_algorithm_takes_the_same_steps_on_two_processes(data, tmp_path, flags):
     """Three tasks, of which one process gets one and the other two."""
     for workers in (1, 2):
@@ -75,9 +106,31 @@ def test_under_paddles_own_launcher_as_two_nodes(data, run, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nnodes", "2", "--master", f"127.0.0.1:{port}", "--nproc_per_node", "1",
-               "--log_dir", tmp_path / "launcher", "train.py", *folders(data, tmp_path), *TINY[:-2]]
-    nodes = [subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    command = [
+        sys.executable,
+        "-m",
+        "paddle.distributed.launch",
+        "--nnodes",
+        "2",
+        "--master",
+        f"127.0.0.1:{port}",
+        "--nproc_per_node",
+        "1",
+        "--log_dir",
+        tmp_path / "launcher",
+        "train.py",
+        *folders(data, tmp_path),
+        *TINY[:-2],
+    ]
+    nodes = [
+        subprocess.Popen(
+            list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
     assert [node.wait(timeout=120) for node in nodes] == [0, 0]
     one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
-    assert same(one["tasks"], two["tasks"]) and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 4e-3
+    assert (
+        same(one["tasks"], two["tasks"])
+        and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 4e-3
+    )

@@ -4,7 +4,12 @@ from maml import progress
 
 
 def test_durations():
-    assert [progress.duration(s) for s in (0, 59.6, 61, 3723)] == ["0:00", "1:00", "1:01", "1:02:03"]
+    assert [progress.duration(s) for s in (0, 59.6, 61, 3723)] == [
+        "0:00",
+        "1:00",
+        "1:01",
+        "1:02:03",
+    ]
 
 
 @pytest.mark.parametrize("every, lines", [(-1.0, 3), (60.0, 0)])
@@ -14,7 +19,11 @@ def test_without_a_terminal_a_line_is_said_every_so_often(monkeypatch, capsys, e
     said = capsys.readouterr().err.splitlines()
     assert len(said) == lines
     if lines:
-        assert said[0].startswith("reading: 1/3 letters, ") and said[0].endswith(" left") and said[-1].endswith("0:00 left")
+        assert (
+            said[0].startswith("reading: 1/3 letters, ")
+            and said[0].endswith(" left")
+            and said[-1].endswith("0:00 left")
+        )
 
 
 def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch):

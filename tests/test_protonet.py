@@ -14,32 +14,47 @@ LABELS = np.array([[0, 1, 0, 1]])
 
 
 def test_prototypes_of_four_points_are_class_means_by_label():
-    assert class_means(paddle.to_tensor(POINTS), paddle.to_tensor(LABELS), 2).numpy().tolist() == [[[0, 1], [4, 1]]]
+    assert class_means(paddle.to_tensor(POINTS), paddle.to_tensor(LABELS), 2).numpy().tolist() == [
+        [[0, 1], [4, 1]]
+    ]
 
 
-@pytest.mark.parametrize("distance, expected", [
-    ("euclidean", [[-(1 + 4), -(9 + 4)]]),
-    ("cosine", [[3 / np.sqrt(10), 7 / np.sqrt(10 * 17)]]),
-    ("dot", [[3, 7]]),
-])
+@pytest.mark.parametrize(
+    "distance, expected",
+    [
+        ("euclidean", [[-(1 + 4), -(9 + 4)]]),
+        ("cosine", [[3 / np.sqrt(10), 7 / np.sqrt(10 * 17)]]),
+        ("dot", [[3, 7]]),
+    ],
+)
 def test_similarities_of_one_point_to_two_prototypes(distance, expected):
     """The query (1, 3) against (0, 1) and (4, 1)."""
-    scores = fn.SIMILARITIES[distance](paddle.to_tensor([[[1.0, 3.0]]]), paddle.to_tensor([[[0.0, 1.0], [4.0, 1.0]]]))
+    scores = fn.SIMILARITIES[distance](
+        paddle.to_tensor([[[1.0, 3.0]]]), paddle.to_tensor([[[0.0, 1.0], [4.0, 1.0]]])
+    )
     assert scores.numpy()[0] == pytest.approx(np.array(expected), rel=1e-6)
 
 
 @pytest.mark.parametrize("distance", fn.SIMILARITIES)
 def test_similarities_twice(rng, distance):
-    check_twice_differentiable(fn.SIMILARITIES[distance], rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 2, 4)))
+    check_twice_differentiable(
+        fn.SIMILARITIES[distance], rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 2, 4))
+    )
 
 
 def learner(rng, **options):
-    return ProtoNet(ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2, dtype="float64"), beta=0.01, **options)
+    return ProtoNet(
+        ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2, dtype="float64"),
+        beta=0.01,
+        **options,
+    )
 
 
 def episodes(rng, tasks=2, way=2, shot=2, query=3):
     def images(count):
-        return rng.random((tasks, way * count, 1, 6, 6)), np.tile(np.arange(way).repeat(count), (tasks, 1))
+        return rng.random((tasks, way * count, 1, 6, 6)), np.tile(
+            np.arange(way).repeat(count), (tasks, 1)
+        )
 
     return TaskBatch(*images(shot), *images(query))
 
@@ -61,14 +76,22 @@ def test_permuting_the_support_changes_nothing(rng, transductive):
     proto, tasks = learner(rng, transductive=transductive), episodes(rng)
     proto.meta_step(tasks)
     order = rng.permutation(4)
-    shuffled = tasks._replace(support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order])
+    shuffled = tasks._replace(
+        support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order]
+    )
     assert relative_error(scores(proto, tasks), scores(proto, shuffled)) < 1e-10
 
 
 def test_inductive_queries_do_not_see_each_other(rng):
     proto, tasks = learner(rng), episodes(rng)
     proto.meta_step(tasks)
-    assert relative_error(scores(proto, tasks._replace(query_x=tasks.query_x[:, :1]))[:, 0], scores(proto, tasks)[:, 0]) < 1e-10
+    assert (
+        relative_error(
+            scores(proto, tasks._replace(query_x=tasks.query_x[:, :1]))[:, 0],
+            scores(proto, tasks)[:, 0],
+        )
+        < 1e-10
+    )
 
 
 def test_one_encoder_serves_any_way_and_shot(rng):
@@ -85,7 +108,9 @@ def test_running_statistics_follow_the_batches(rng):
     assert all((a == b.numpy()).all() for a, b in zip(first, record))  # the first batch sets them
     _, _, record = proto.gradient(*map(paddle.to_tensor, tasks))
     proto.meta_step(tasks)
-    for new, old, batch in zip((s.numpy() for pair in proto.network.running for s in pair), first, record):
+    for new, old, batch in zip(
+        (s.numpy() for pair in proto.network.running for s in pair), first, record
+    ):
         assert np.allclose(new, 0.9 * old + 0.1 * batch.numpy(), rtol=1e-12)
 
 
@@ -96,16 +121,27 @@ def test_training_lowers_the_loss(rng):
 
 
 def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
-    """Two classes with drawings 0, 1, 2, one of them the support: the mean of the three episodes' losses."""
+    """Two classes with drawings 0, 1, 2, one of them the support: the mean of the three episodes'
+    losses.
+    """
     z, way = rng.standard_normal((3, 2, 4)), [0, 1]  # [drawings, way, D]
 
     def loss(support, *query):
         arrays = z[support], way, np.concatenate(z[list(query)]), way * 2
         return learner(rng).losses(*(paddle.to_tensor(np.array(a)[None]) for a in arrays)).item()
 
-    arrays = z[0][::-1], [1, 0], np.concatenate([z[2], z[1]]), way * 2  # in whatever order they come
-    found = learner(rng, every_support=True).losses(*(paddle.to_tensor(np.array(a)[None].copy()) for a in arrays))
-    assert found.shape == [1] and found.item() == pytest.approx((loss(0, 1, 2) + loss(1, 2, 0) + loss(2, 0, 1)) / 3, rel=1e-12)
+    arrays = (
+        z[0][::-1],
+        [1, 0],
+        np.concatenate([z[2], z[1]]),
+        way * 2,
+    )  # in whatever order they come
+    found = learner(rng, every_support=True).losses(
+        *(paddle.to_tensor(np.array(a)[None].copy()) for a in arrays)
+    )
+    assert found.shape == [1] and found.item() == pytest.approx(
+        (loss(0, 1, 2) + loss(1, 2, 0) + loss(2, 0, 1)) / 3, rel=1e-12
+    )
 
 
 def test_gradient_with_every_support_equals_finite_differences(rng):
@@ -114,27 +150,45 @@ def test_gradient_with_every_support_equals_finite_differences(rng):
 
 
 def test_queries_refine_prototypes_by_hand(rng):
-    """Prototypes 0 and 3 of two shots each, queries 1 and 3 on a line: p(0 | 1) = 1 / (1 + e^-3), p(0 | 3) = 1 / (1 + e^9)."""
-    support, labels = paddle.to_tensor([[[-1.0], [1.0], [2.0], [4.0]]]), paddle.to_tensor([[0, 0, 1, 1]])
+    """Prototypes 0 and 3 of two shots each, queries 1 and 3 on a line: p(0 | 1) = 1 / (1 + e^-3),
+    p(0 | 3) = 1 / (1 + e^9).
+    """
+    support, labels = (
+        paddle.to_tensor([[[-1.0], [1.0], [2.0], [4.0]]]),
+        paddle.to_tensor([[0, 0, 1, 1]]),
+    )
     proto, queries = learner(rng, refine=1), paddle.to_tensor([[[1.0], [3.0]]])
     near, far = 1 / (1 + np.exp(-3)), 1 / (1 + np.exp(9))
     c_0 = (0 + near * 1 + far * 3) / (2 + near + far)
     c_1 = (6 + (1 - near) * 1 + (1 - far) * 3) / (2 + 2 - near - far)
     found, shots = proto.refined(proto.learn(support, labels), queries)
-    assert found.numpy().ravel() == pytest.approx([c_0, c_1], rel=1e-6) and shots.numpy().ravel().tolist() == [2, 2]
+    assert found.numpy().ravel() == pytest.approx(
+        [c_0, c_1], rel=1e-6
+    ) and shots.numpy().ravel().tolist() == [2, 2]
     (adapted,) = proto.adapt(support, labels)
-    expected = [[-(q - c) ** 2 for c in (c_0, c_1)] for q in (1, 3)]
-    assert proto.predict(adapted, queries).numpy()[0] == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
+    expected = [[-((q - c) ** 2) for c in (c_0, c_1)] for q in (1, 3)]
+    assert proto.predict(adapted, queries).numpy()[0] == pytest.approx(
+        np.array(expected), rel=1e-4, abs=1e-5
+    )
 
 
 def test_no_refinement_without_steps(rng):
     tasks = episodes(rng)
-    assert (scores(learner(np.random.default_rng(1), refine=0), tasks) == scores(learner(np.random.default_rng(1)), tasks)).all()
-    assert (scores(learner(np.random.default_rng(1), refine=1), tasks) != scores(learner(np.random.default_rng(1)), tasks)).any()
+    assert (
+        scores(learner(np.random.default_rng(1), refine=0), tasks)
+        == scores(learner(np.random.default_rng(1)), tasks)
+    ).all()
+    assert (
+        scores(learner(np.random.default_rng(1), refine=1), tasks)
+        != scores(learner(np.random.default_rng(1)), tasks)
+    ).any()
 
 
 def test_embeddings_are_means_over_views(rng):
-    proto, x = learner(rng, views=lambda x: [x, 1 - x, x * x]), paddle.to_tensor(rng.random((2, 3, 1, 6, 6)))
+    proto, x = (
+        learner(rng, views=lambda x: [x, 1 - x, x * x]),
+        paddle.to_tensor(rng.random((2, 3, 1, 6, 6))),
+    )
     one = learner(rng)
     for p, q in zip(one.theta, proto.theta):
         p.set_value(q.numpy())

@@ -1,4 +1,6 @@
-"""The READMEs: every command in them runs, both show the same ones, and their table is what the stored results say."""
+"""The READMEs: every command in them runs, both show the same ones, and their table is what the
+stored results say.
+"""
 
 import hashlib
 import json
@@ -14,10 +16,34 @@ from maml import checkpoint, glyphs, runs, table
 from maml.config import make, read_yaml
 
 READMES = [ROOT / name for name in table.READMES]
-SHORT = {"train.py": ["--epochs", 2, "--task_num", 2, "--val_tasks", 2, "--val_every", 2, "--print_every", 2, "--k_query", 2,
-                      "--train_query", 2, "--glob_update_step", 1, "--glob_update_step_test", 1, "--distortions", 0, "--workers", 1],
-         "evaluate.py": ["--tasks", 2, "--workers", 1],
-         "examples/sine.py": ["--steps", 2]}
+SHORT = {
+    "train.py": [
+        "--epochs",
+        2,
+        "--task_num",
+        2,
+        "--val_tasks",
+        2,
+        "--val_every",
+        2,
+        "--print_every",
+        2,
+        "--k_query",
+        2,
+        "--train_query",
+        2,
+        "--glob_update_step",
+        1,
+        "--glob_update_step_test",
+        1,
+        "--distortions",
+        0,
+        "--workers",
+        1,
+    ],
+    "evaluate.py": ["--tasks", 2, "--workers", 1],
+    "examples/sine.py": ["--steps", 2],
+}
 PAIRS = ["--train_way", 20, "--train_query", 1]
 
 
@@ -31,7 +57,9 @@ def test_both_show_the_same_commands():
 
 
 def test_both_have_the_same_sections_and_name_files_that_exist():
-    levels = [re.findall(r"^#+", path.read_text(encoding="utf-8"), re.MULTILINE) for path in READMES]
+    levels = [
+        re.findall(r"^#+", path.read_text(encoding="utf-8"), re.MULTILINE) for path in READMES
+    ]
     assert levels[0] == levels[1]
     for path in [*READMES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text(encoding="utf-8")):
@@ -46,12 +74,17 @@ def test_the_table_is_what_the_stored_results_say(path):
 def test_every_checkpoint_has_its_results_and_configuration():
     for path in (ROOT / "checkpoints").glob("*.pkl"):
         results = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        assert results["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), f"{path.name} is not the file that was measured"
+        assert results["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), (
+            f"{path.name} is not the file that was measured"
+        )
         assert results["results"] or path.stem in table.STAGES, f"{path.name} was not measured"
         stated = ROOT / "configs" / f"{path.stem}.yaml"
         config = make(read_yaml(stated), str(stated))
         different = runs.differences(config, checkpoint.load(path))
-        if config.algorithm in ("maml", "reptile"):  # which know no distance, whose default was another once
+        if config.algorithm in (
+            "maml",
+            "reptile",
+        ):  # which know no distance, whose default was another once
             different = [d for d in different if not d.startswith("distance ")]
         assert different == [], f"{path.name} is of another configuration"
         assert path.stat().st_size < 2 << 20
@@ -59,16 +92,25 @@ def test_every_checkpoint_has_its_results_and_configuration():
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder like the project's root after the data were put in place, with short runs of all methods that the commands evaluate."""
+    """A folder like the project's root after the data were put in place, with short runs of all
+    methods that the commands evaluate.
+    """
     folder = tmp_path_factory.mktemp("workplace")
     for path in ROOT.iterdir():
-        if path.suffix == ".py" or path.name in ("maml", "configs", "examples", "Makefile") or path.name.startswith("requirements"):
+        if (
+            path.suffix == ".py"
+            or path.name in ("maml", "configs", "examples", "Makefile")
+            or path.name.startswith("requirements")
+        ):
             (folder / path.name).symlink_to(path)
     glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
     script("make_data.py", cwd=folder)
     lists = folder / "data" / "omniglot" / "splits" / "vinyals"
     lists.mkdir(parents=True)
-    names = sorted(f"{path.parent.name}/{path.name}" for path in (folder / "data" / "omniglot").rglob("character*"))
+    names = sorted(
+        f"{path.parent.name}/{path.name}"
+        for path in (folder / "data" / "omniglot").rglob("character*")
+    )
     for part, chosen in (("train", names[:60]), ("val", names[60:80]), ("test", names[80:])):
         (lists / f"{part}.txt").write_text("\n".join(f"{name}/rot090" for name in chosen))
     drawings = sorted((folder / "data" / "omniglot").rglob("*.png"))[::20]
@@ -77,8 +119,14 @@ def workplace(tmp_path_factory):
         shutil.copy(path, folder / "mine" / str(k))
     with Image.open(drawings[0]) as image:
         image.convert("L").save(folder / "unknown.jpg")
-    for name, *flags in (["maml_5w1s"], ["protonet_60w1s", "--train_way", 20], ["siamese_triplets", *PAIRS]):
-        script("train.py", "--config", f"configs/{name}.yaml", *SHORT["train.py"], *flags, cwd=folder)
+    for name, *flags in (
+        ["maml_5w1s"],
+        ["protonet_60w1s", "--train_way", 20],
+        ["siamese_triplets", *PAIRS],
+    ):
+        script(
+            "train.py", "--config", f"configs/{name}.yaml", *SHORT["train.py"], *flags, cwd=folder
+        )
     script("train.py", "--n_way", 5, "--k_spt", 1, *SHORT["train.py"], cwd=folder)  # to be resumed
     return folder
 
@@ -87,7 +135,10 @@ def unique(lines):
     return list(dict.fromkeys(lines))
 
 
-@pytest.mark.parametrize("command", [c for c in unique(commands(READMES[0])) if c.startswith("python ") and " -m " not in c])
+@pytest.mark.parametrize(
+    "command",
+    [c for c in unique(commands(READMES[0])) if c.startswith("python ") and " -m " not in c],
+)
 def test_python_commands_run(workplace, command):
     _, name, *flags = shlex.split(command)
     short = list(SHORT.get(name, []))
@@ -98,7 +149,9 @@ def test_python_commands_run(workplace, command):
     assert script(name, *flags, *short, cwd=workplace).returncode == 0
 
 
-@pytest.mark.parametrize("command", [c for c in unique(commands(READMES[0])) if not c.startswith("python ")])
+@pytest.mark.parametrize(
+    "command", [c for c in unique(commands(READMES[0])) if not c.startswith("python ")]
+)
 def test_other_commands_name_what_is_there(command):
     first, *rest = shlex.split(command)
     if first == "make":

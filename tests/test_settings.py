@@ -1,4 +1,6 @@
-"""Whatever is written into a configuration file or given as a flag: training takes two steps, or one line names the setting."""
+"""Whatever is written into a configuration file or given as a flag: training takes two steps, or
+one line names the setting.
+"""
 
 import math
 import time
@@ -12,12 +14,38 @@ from maml import config, errors, learner, logs, omniglot, training
 from maml.errors import UserError
 
 SECONDS = 2.0  # within which a setting that cannot be is refused
-SMALL = {"n_way": 2, "k_query": 2, "task_num": 1, "glob_update_step": 1, "glob_update_step_test": 1, "val_tasks": 1, "epochs": 2}
-LARGEST = {"n_way": 9, "train_way": 9, "task_num": 3, "glob_update_step": 3, "glob_update_step_test": 3, "context_steps": 3, "val_tasks": 3,
-           "inner_batch": 30, "inner_batch_test": 30, "distortions": 1, "epochs": 2, "k_spt": 30, "k_query": 30, "train_shot": 30,
-           "train_query": 30, "filters": 70}  # what two steps in an instant allow
-FIELDS = {name: f for name, f in config.Config.__dataclass_fields__.items() if name not in ("data", "logdir", "checkpoints", "use_gpu",
-                                                                                          "workers")}
+SMALL = {
+    "n_way": 2,
+    "k_query": 2,
+    "task_num": 1,
+    "glob_update_step": 1,
+    "glob_update_step_test": 1,
+    "val_tasks": 1,
+    "epochs": 2,
+}
+LARGEST = {
+    "n_way": 9,
+    "train_way": 9,
+    "task_num": 3,
+    "glob_update_step": 3,
+    "glob_update_step_test": 3,
+    "context_steps": 3,
+    "val_tasks": 3,
+    "inner_batch": 30,
+    "inner_batch_test": 30,
+    "distortions": 1,
+    "epochs": 2,
+    "k_spt": 30,
+    "k_query": 30,
+    "train_shot": 30,
+    "train_query": 30,
+    "filters": 70,
+}  # what two steps in an instant allow
+FIELDS = {
+    name: f
+    for name, f in config.Config.__dataclass_fields__.items()
+    if name not in ("data", "logdir", "checkpoints", "use_gpu", "workers")
+}
 
 
 def sensible(name):
@@ -34,9 +62,19 @@ def sensible(name):
     return st.text(max_size=8)
 
 
-NONSENSE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.dates(),
-                     st.sampled_from([10 ** 30, -10 ** 30, math.nan, math.inf, "../up", "\0", "n" * 300, "auto", "1e3", "0x10"]),
-                     st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+NONSENSE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.dates(),
+    st.sampled_from(
+        [10**30, -(10**30), math.nan, math.inf, "../up", "\0", "n" * 300, "auto", "1e3", "0x10"]
+    ),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
 
 
 @st.composite
@@ -47,7 +85,9 @@ def stated(draw):
     if draw(st.booleans()):
         name = draw(st.one_of(st.sampled_from(sorted(FIELDS)), st.text(min_size=1, max_size=8)))
         value = draw(NONSENSE)
-        if not (type(value) is int and name in LARGEST and LARGEST[name] < value < 20_000):  # may be right, and take hours
+        if not (
+            type(value) is int and name in LARGEST and LARGEST[name] < value < 20_000
+        ):  # may be right, and take hours
             values[name] = value
     return values
 
@@ -65,7 +105,9 @@ def check(read, named, data):
         two_steps(read(), data)
     except UserError as error:
         assert time.monotonic() - began < SECONDS
-        assert "\n" not in str(error) and any(name in str(error) for name in named), f"{error} names none of {named}"
+        assert "\n" not in str(error) and any(name in str(error) for name in named), (
+            f"{error} names none of {named}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -80,40 +122,94 @@ def parser():
     return made
 
 
-UNHURRIED = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+UNHURRIED = settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 
 
 @UNHURRIED
 @example({"glob_base_lr": 1e30})
 @example({"name": "\0"})
-@example({"n_way": 10 ** 30})
+@example({"n_way": 10**30})
 @example({"algorithm": "protonet", "train_way": 97})
-@example({"seed": 2 ** 63})
+@example({"seed": 2**63})
 @given(stated())
 def test_any_configuration_file_trains_or_names_the_setting(data, out, values):
     path = out / "any.yaml"
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
-    places = ["--data", str(data), "--logdir", str(out / "log"), "--checkpoints", str(out / "checkpoints")]
-    small = [word for key, value in SMALL.items() if key not in values for word in (f"--{key}", str(value))]
+    places = [
+        "--data",
+        str(data),
+        "--logdir",
+        str(out / "log"),
+        "--checkpoints",
+        str(out / "checkpoints"),
+    ]
+    small = [
+        word
+        for key, value in SMALL.items()
+        if key not in values
+        for word in (f"--{key}", str(value))
+    ]
     flags = ["--config", str(path), *places, *small]
-    check(lambda: config.from_flags(parser().parse_args(flags)), [*values, *SMALL, "any.yaml"], data)
+    check(
+        lambda: config.from_flags(parser().parse_args(flags)), [*values, *SMALL, "any.yaml"], data
+    )
 
 
-WORDS = st.one_of(st.integers(-2, 9).map(str), st.floats(-1, 2).map(str), st.text(max_size=8),
-                  st.sampled_from(["", "nan", "inf", "-1", "1e9999", "auto", "--n_way"]))
+WORDS = st.one_of(
+    st.integers(-2, 9).map(str),
+    st.floats(-1, 2).map(str),
+    st.text(max_size=8),
+    st.sampled_from(["", "nan", "inf", "-1", "1e9999", "auto", "--n_way"]),
+)
 
 
 @UNHURRIED
-@given(st.dictionaries(st.sampled_from(sorted(n for n, f in FIELDS.items() if type(f.default) is not bool)), WORDS, max_size=3))
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(n for n, f in FIELDS.items() if type(f.default) is not bool)),
+        WORDS,
+        max_size=3,
+    )
+)
 def test_any_flags_train_or_name_the_setting(data, out, values):
-    places = ["--data", str(data), "--logdir", str(out / "log"), "--checkpoints", str(out / "checkpoints")]
-    small = [word for key, value in SMALL.items() if key not in values for word in (f"--{key}", str(value))]
+    places = [
+        "--data",
+        str(data),
+        "--logdir",
+        str(out / "log"),
+        "--checkpoints",
+        str(out / "checkpoints"),
+    ]
+    small = [
+        word
+        for key, value in SMALL.items()
+        if key not in values
+        for word in (f"--{key}", str(value))
+    ]
     flags = [word for key, value in values.items() for word in (f"--{key}", value)]
-    check(lambda: config.from_flags(parser().parse_args([*places, *small, *flags])), [*values, *SMALL], data)
+    check(
+        lambda: config.from_flags(parser().parse_args([*places, *small, *flags])),
+        [*values, *SMALL],
+        data,
+    )
 
 
-@pytest.mark.parametrize("text", ["\0", "a: 1\na: 2\n- b", "? [1, 2]\n: 3", "&a [*a]", "!!python/object/apply:os.system ['true']",
-                                  "a: &a [*a]", "\x80", "1: 2", "n_way: 2024-01-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\0",
+        "a: 1\na: 2\n- b",
+        "? [1, 2]\n: 3",
+        "&a [*a]",
+        "!!python/object/apply:os.system ['true']",
+        "a: &a [*a]",
+        "\x80",
+        "1: 2",
+        "n_way: 2024-01-01",
+    ],
+)
 def test_files_that_are_no_lines_of_settings_are_named(out, text):
     path = out / "odd.yaml"
     path.write_text(text, encoding="utf-8")

@@ -1,4 +1,6 @@
-"""Checkpoints that mean harm: nothing of them is executed, they take little memory, and each is refused in one sentence."""
+"""Checkpoints that mean harm: nothing of them is executed, they take little memory, and each is
+refused in one sentence.
+"""
 
 import hashlib
 import json
@@ -38,11 +40,22 @@ def found(module: str, name: str) -> bytes:
 
 def array(shape: bytes, kind: bytes, data: bytes) -> bytes:
     """A NumPy array with whatever state."""
-    return (found("numpy.core.multiarray", "_reconstruct") + found("numpy", "ndarray") + b"K\x00\x85C\x01b\x87R"
-            + b"(K\x01" + shape + kind + b"\x89" + data + b"tb")
+    return (
+        found("numpy.core.multiarray", "_reconstruct")
+        + found("numpy", "ndarray")
+        + b"K\x00\x85C\x01b\x87R"
+        + b"(K\x01"
+        + shape
+        + kind
+        + b"\x89"
+        + data
+        + b"tb"
+    )
 
 
-def number_type(name: str, state: bytes = b"(K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb") -> bytes:
+def number_type(
+    name: str, state: bytes = b"(K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+) -> bytes:
     return found("numpy", "dtype") + string(name) + b"\x89\x88\x87R" + state
 
 
@@ -56,14 +69,20 @@ def hostile(mark) -> dict[str, bytes]:
     laughs = b"]\x94" + b"".join(b"](" + (b"h" + bytes([i])) * 10 + b"e\x94" for i in range(30))
     return {
         "os.system by reduce": pickle.dumps(Call(os.system, command)),
-        "os.system within": pickle.dumps({"format": checkpoint.FORMAT, "weights": [Call(os.system, command)]}),
-        "os.system in an array of objects": pickle.dumps({"weights": [np.array([Call(os.system, command)], dtype=object)]}),
+        "os.system within": pickle.dumps(
+            {"format": checkpoint.FORMAT, "weights": [Call(os.system, command)]}
+        ),
+        "os.system in an array of objects": pickle.dumps(
+            {"weights": [np.array([Call(os.system, command)], dtype=object)]}
+        ),
         "eval": pickle.dumps(Call(eval, f"__import__('os').system('{command}')")),
         "a global of protocol 0": b"cposix\nsystem\n(V" + command.encode() + b"\ntR.",
         "an instance": b"(V" + command.encode() + b"\niposix\nsystem\n.",
         "an object": b"(cposix\nsystem\nV" + command.encode() + b"\no.",
         "a nested global": PROTOCOL_4 + found("numpy", "ndarray.tofile") + b".",
-        "NumPy's loader of pickles": PROTOCOL_4 + found("numpy", "load") + string(str(mark)) + b"\x85R.",
+        "NumPy's loader of pickles": (
+            PROTOCOL_4 + found("numpy", "load") + string(str(mark)) + b"\x85R."
+        ),
         "a registered extension": PROTOCOL_4 + b"\x82\x01.",
         "a persistent object": PROTOCOL_4 + string("a") + b"Q.",
         "huge bytes": PROTOCOL_4 + b"\x8e" + eight(1 << 40) + b"a.",
@@ -72,13 +91,37 @@ def hostile(mark) -> dict[str, bytes]:
         "a huge frame": PROTOCOL_4 + b"\x95" + eight(1 << 40) + b"N.",
         "a huge memo": PROTOCOL_4 + b"Nr" + struct.pack("<I", 1 << 30) + b".",
         "a huge number": PROTOCOL_4 + b"\x8b" + struct.pack("<i", 1 << 30) + b"\x01.",
-        "a huge empty array": PROTOCOL_4 + found("numpy", "ndarray") + b"\x8a\x06" + (1 << 40).to_bytes(6, "little") + b"\x85\x85R.",
-        "an array larger than its bytes": PROTOCOL_4 + array(b"\x8a\x06" + (1 << 40).to_bytes(6, "little") + b"\x85", number_type("f4"),
-                                                              b"C\x04abcd") + b".",
-        "pointers as objects": PROTOCOL_4 + array(b"K\x01\x85", number_type("O8"), b"C\x08abcdefgh") + b".",
-        "numbers turned into objects": PROTOCOL_4 + array(b"K\x01\x85", number_type("f8", b"(K\x03\x8c\x01|NNNK\x08K\x08K\x3ftb"),
-                                                          b"C\x08abcdefgh") + b"]b.",
-        "elements of a gigabyte": PROTOCOL_4 + array(b"K\x01\x85", number_type("V1000000000"), b"C\x04abcd") + b".",
+        "a huge empty array": (
+            PROTOCOL_4
+            + found("numpy", "ndarray")
+            + b"\x8a\x06"
+            + (1 << 40).to_bytes(6, "little")
+            + b"\x85\x85R."
+        ),
+        "an array larger than its bytes": (
+            PROTOCOL_4
+            + array(
+                b"\x8a\x06" + (1 << 40).to_bytes(6, "little") + b"\x85",
+                number_type("f4"),
+                b"C\x04abcd",
+            )
+            + b"."
+        ),
+        "pointers as objects": (
+            PROTOCOL_4 + array(b"K\x01\x85", number_type("O8"), b"C\x08abcdefgh") + b"."
+        ),
+        "numbers turned into objects": (
+            PROTOCOL_4
+            + array(
+                b"K\x01\x85",
+                number_type("f8", b"(K\x03\x8c\x01|NNNK\x08K\x08K\x3ftb"),
+                b"C\x08abcdefgh",
+            )
+            + b"]b."
+        ),
+        "elements of a gigabyte": (
+            PROTOCOL_4 + array(b"K\x01\x85", number_type("V1000000000"), b"C\x04abcd") + b"."
+        ),
         "deep lists": PROTOCOL_4 + b"]" * 100_000 + b"a" * 99_999 + b".",
         "a list in itself": PROTOCOL_4 + b"]\x94h\x00a.",
         "lists of lists of lists": PROTOCOL_4 + laughs + b".",
@@ -109,7 +152,9 @@ CHILD = """
 
 
 def read_all(folder, whole) -> tuple[dict[str, str], int]:
-    """What `checkpoint.load` said of each file in `folder`, and the bytes that it took, in a process of its own."""
+    """What `checkpoint.load` said of each file in `folder`, and the bytes that it took, in a
+    process of its own.
+    """
     code = textwrap.dedent(CHILD).format(root=str(ROOT), whole=str(whole), folder=str(folder))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -120,8 +165,13 @@ def read_all(folder, whole) -> tuple[dict[str, str], int]:
 @pytest.fixture
 def whole(tmp_path):
     """A sound checkpoint."""
-    state = {"weights": [np.arange(60, dtype=np.float32).reshape(3, 20)], "running": [], "config": {"n_way": 5, "bn": "auto"},
-             "best": {"accuracy": 0.5}, "rng": np.random.default_rng(0).bit_generator.state}
+    state = {
+        "weights": [np.arange(60, dtype=np.float32).reshape(3, 20)],
+        "running": [],
+        "config": {"n_way": 5, "bn": "auto"},
+        "best": {"accuracy": 0.5},
+        "rng": np.random.default_rng(0).bit_generator.state,
+    }
     checkpoint.save(state, tmp_path / "whole.pkl")
     return tmp_path / "whole.pkl"
 
@@ -136,7 +186,9 @@ def test_hostile_pickles_are_refused(tmp_path, whole, checksum):
     folder.mkdir()
     cases = hostile(mark)
     for name, content in cases.items():
-        (folder / name).write_bytes(content + (hashlib.sha256(content).digest() if checksum else b""))
+        (folder / name).write_bytes(
+            content + (hashlib.sha256(content).digest() if checksum else b"")
+        )
     said, memory = read_all(folder, whole)
     assert said.keys() == cases.keys() and len(cases) >= 20
     assert [(name, text) for name, text in said.items() if not sentence(text)] == []
@@ -160,11 +212,11 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
         if kind == 0:
             changed[i] ^= rng.integers(1, 256)
         elif kind == 1:
-            del changed[i:i + rng.integers(1, 9)]
+            del changed[i : i + rng.integers(1, 9)]
         elif kind == 2:
             changed[i:i] = rng.bytes(rng.integers(1, 9))
         else:
-            changed[i:i] = changed[i:i + rng.integers(1, 40)]
+            changed[i:i] = changed[i : i + rng.integers(1, 40)]
     return bytes(changed)
 
 
@@ -178,15 +230,19 @@ def test_a_thousand_mutations_are_refused(tmp_path, whole, rng):
 
 
 def test_a_thousand_mutations_with_a_right_checksum_do_no_harm(tmp_path, whole, rng):
-    """Some give other numbers or names, which nobody could tell from a checkpoint; the others are refused."""
-    content = whole.read_bytes()[:-checkpoint.DIGEST]
+    """Some give other numbers or names, which nobody could tell from a checkpoint; the others are
+    refused.
+    """
+    content = whole.read_bytes()[: -checkpoint.DIGEST]
     (tmp_path / "mutated").mkdir()
     for n in range(1000):
         changed = mutated(content, rng)
         (tmp_path / "mutated" / f"{n:04}").write_bytes(changed + hashlib.sha256(changed).digest())
     said, memory = read_all(tmp_path / "mutated", whole)
     refused = [text for text in said.values() if text != "read: <class 'dict'>"]
-    assert len(said) == 1000 and len(refused) > 500 and all(map(sentence, refused)) and memory < MEMORY
+    assert (
+        len(said) == 1000 and len(refused) > 500 and all(map(sentence, refused)) and memory < MEMORY
+    )
 
 
 def test_truncations_are_refused(tmp_path, whole):
@@ -197,31 +253,57 @@ def test_truncations_are_refused(tmp_path, whole):
             checkpoint.load(path)
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda s: s["weights"].__setitem__(0, s["weights"][0][:-1]), "do not fit the network"),
-    (lambda s: s["weights"].__setitem__(0, s["weights"][0].astype("float64")), "do not fit the network"),
-    (lambda s: s["weights"].__setitem__(0, s["weights"][0] * np.float32("inf")), "not finite"),
-    (lambda s: s["weights"].__setitem__(0, [1.0]), "no arrays"),
-    (lambda s: s["weights"].pop(), "do not fit the network"),
-    (lambda s: s["running"].append(np.zeros((1, 1, 64), np.float32)), "running averages that do not fit"),
-    (lambda s: s.update(weights=None), "'weights' is no list"),
-    (lambda s: s["config"].update(n_way=10 ** 9), "n_way must be at most 10000"),
-    (lambda s: s["config"].update(surprise=1), "unknown setting 'surprise'"),
-    (lambda s: s["data"].update(image_size=10 ** 6), "does not tell its data"),
-    (lambda s: s["data"].pop("sha256"), "does not tell its data"),
-    (lambda s: s["best"].clear(), "lacks the best accuracy"),
-    (lambda s: s.update(machine=3), "its machine has no name"),
-    (lambda s: s["history"].append({"epoch": 1, "part": "train", "accuracies": ["all"]}), "its history does not list accuracies"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda s: s["weights"].__setitem__(0, s["weights"][0][:-1]), "do not fit the network"),
+        (
+            lambda s: s["weights"].__setitem__(0, s["weights"][0].astype("float64")),
+            "do not fit the network",
+        ),
+        (lambda s: s["weights"].__setitem__(0, s["weights"][0] * np.float32("inf")), "not finite"),
+        (lambda s: s["weights"].__setitem__(0, [1.0]), "no arrays"),
+        (lambda s: s["weights"].pop(), "do not fit the network"),
+        (
+            lambda s: s["running"].append(np.zeros((1, 1, 64), np.float32)),
+            "running averages that do not fit",
+        ),
+        (lambda s: s.update(weights=None), "'weights' is no list"),
+        (lambda s: s["config"].update(n_way=10**9), "n_way must be at most 10000"),
+        (lambda s: s["config"].update(surprise=1), "unknown setting 'surprise'"),
+        (lambda s: s["data"].update(image_size=10**6), "does not tell its data"),
+        (lambda s: s["data"].pop("sha256"), "does not tell its data"),
+        (lambda s: s["best"].clear(), "lacks the best accuracy"),
+        (lambda s: s.update(machine=3), "its machine has no name"),
+        (
+            lambda s: s["history"].append({"epoch": 1, "part": "train", "accuracies": ["all"]}),
+            "its history does not list accuracies",
+        ),
+    ],
+)
 def test_what_fits_no_network_is_refused(tmp_path, change, message):
     from maml import learner, trained
     from maml.config import Config
 
     made = learner.make(Config(algorithm="protonet"))
-    data = {"source": "other", "split": "random", "seed": 0, "image_size": 28, "polarity": "ink high", "pillow": "11",
-            "sha256": {"train": "", "val": "", "test": ""}, "rows": {"train": [], "val": []}}
-    state = {"weights": [p.numpy() for p in made.theta], "running": [], "config": {"algorithm": "protonet"}, "data": data,
-             "best": {"accuracy": 0.5, "epoch": 1}, "history": []}
+    data = {
+        "source": "other",
+        "split": "random",
+        "seed": 0,
+        "image_size": 28,
+        "polarity": "ink high",
+        "pillow": "11",
+        "sha256": {"train": "", "val": "", "test": ""},
+        "rows": {"train": [], "val": []},
+    }
+    state = {
+        "weights": [p.numpy() for p in made.theta],
+        "running": [],
+        "config": {"algorithm": "protonet"},
+        "data": data,
+        "best": {"accuracy": 0.5, "epoch": 1},
+        "history": [],
+    }
     checkpoint.save(state, tmp_path / "a.pkl")
     trained.learner(trained.read(tmp_path / "a.pkl"))
     change(state)

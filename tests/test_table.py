@@ -1,4 +1,6 @@
-"""The tables of results: what is measured, that nothing is measured twice, and what stands in which cell."""
+"""The tables of results: what is measured, that nothing is measured twice, and what stands in which
+cell.
+"""
 
 import json
 
@@ -20,21 +22,36 @@ def test_what_is_measured_of_each_method():
     assert set(figures(n_way=20)) == {(5, 1, ""), (20, 1, ""), (5, 1, "distorted support")}
     assert set(figures(n_way=20, k_spt=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
     for shot in (1, 5):
-        assert set(figures(n_way=20, k_spt=shot, first_order=True)) == {(5, shot, ""), (20, shot, "")}
+        assert set(figures(n_way=20, k_spt=shot, first_order=True)) == {
+            (5, shot, ""),
+            (20, shot, ""),
+        }
     assert table.wanted(Config(train_on_val=True), "random") == [Figure(5, 1, "transductive", "")]
-    assert set(figures(algorithm="reptile", n_way=20)) == {*((way, shot, "") for way in (5, 20) for shot in (1, 5)),
-                                                           (5, 1, "distorted support")}
-    assert figures(algorithm="matching") == {(way, shot, ""): "inductive" for way in (5, 20) for shot in (1, 5)}
-    assert set(figures(algorithm="protonet")) == {(way, shot, kind) for way in (5, 20) for shot in (1, 5) for kind in ("", "refined")}
-    assert set(figures(algorithm="siamese", train_shot=1, train_query=1)) == {(way, 1, k) for way in (5, 20) for k in ("", "fine-tuned")}
-    assert figures("background", algorithm="protonet") == {(20, 1, "within an alphabet"): "inductive"}
+    assert set(figures(algorithm="reptile", n_way=20)) == {
+        *((way, shot, "") for way in (5, 20) for shot in (1, 5)),
+        (5, 1, "distorted support"),
+    }
+    assert figures(algorithm="matching") == {
+        (way, shot, ""): "inductive" for way in (5, 20) for shot in (1, 5)
+    }
+    assert set(figures(algorithm="protonet")) == {
+        (way, shot, kind) for way in (5, 20) for shot in (1, 5) for kind in ("", "refined")
+    }
+    assert set(figures(algorithm="siamese", train_shot=1, train_query=1)) == {
+        (way, 1, k) for way in (5, 20) for k in ("", "fine-tuned")
+    }
+    assert figures("background", algorithm="protonet") == {
+        (20, 1, "within an alphabet"): "inductive"
+    }
     assert {kind for *_, kind in figures("vinyals", algorithm="protonet")} == {""}
 
 
 def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
-    for config, together in ((Config(n_way=20, k_spt=5), [["transductive", "inductive"]] * 2 + [["transductive"]]),
-                             (Config(algorithm="reptile"), [["transductive"], ["inductive"]]),
-                             (Config(algorithm="matching"), [["inductive"]] * 4)):
+    for config, together in (
+        (Config(n_way=20, k_spt=5), [["transductive", "inductive"]] * 2 + [["transductive"]]),
+        (Config(algorithm="reptile"), [["transductive"], ["inductive"]]),
+        (Config(algorithm="matching"), [["inductive"]] * 4),
+    ):
         groups = table.together(config, table.wanted(config, "random"))
         assert [[figure.bn for figure in group] for group in groups] == together
 
@@ -44,30 +61,57 @@ def test_a_group_is_measured_in_one_go(data, run):
     figures = [Figure(5, 1, bn, "distorted support") for bn in table.MODES]
     both = table.evaluated(model, str(data), figures, 3)
     assert [table.figure_of(result) for result in both] == figures
-    assert [(result["k_query"], result["tasks"], result["distortions_test"]) for result in both] == [(15, 3, 8)] * 2
+    assert [
+        (result["k_query"], result["tasks"], result["distortions_test"]) for result in both
+    ] == [(15, 3, 8)] * 2
     assert both == [table.evaluated(model, str(data), [figure], 3)[0] for figure in figures]
 
 
 def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
-    assert table.method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl")) == "maml pooled"
-    assert table.method(Config(network="pooled")) == "maml" and table.method(Config(first_order=True)) == "fomaml"
+    assert (
+        table.method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl"))
+        == "maml pooled"
+    )
+    assert (
+        table.method(Config(network="pooled")) == "maml"
+        and table.method(Config(first_order=True)) == "fomaml"
+    )
 
 
 def test_prototypical_networks_of_more_filters_have_rows_of_their_own():
-    assert [table.method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)] == ["protonet", "protonet wide"]
+    assert [
+        table.method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)
+    ] == ["protonet", "protonet wide"]
     assert set(figures(algorithm="protonet", filters=128)) == set(figures(algorithm="protonet"))
 
 
 def write(folder, name, method, *results, seconds=3661, train_on_val=False):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
-    results = [{**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more} for figure, accuracy, more in results]
-    (folder / f"{name}.json").write_text(json.dumps({
-        "method": method, "trained_seconds": seconds, "trained_on": "An(R) Example(TM) Processor, 2 cores", "seed": 3,
-        "train_on_val": train_on_val, "results": results}))
+    results = [
+        {**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more}
+        for figure, accuracy, more in results
+    ]
+    (folder / f"{name}.json").write_text(
+        json.dumps(
+            {
+                "method": method,
+                "trained_seconds": seconds,
+                "trained_on": "An(R) Example(TM) Processor, 2 cores",
+                "seed": 3,
+                "train_on_val": train_on_val,
+                "results": results,
+            }
+        )
+    )
 
 
 def of_papers(folder):
-    return table.rows(folder, [(5, 1), (5, 5), (20, 1)], lambda report, result: not table.has_more(report, result), published=True)
+    return table.rows(
+        folder,
+        [(5, 1), (5, 5), (20, 1)],
+        lambda report, result: not table.has_more(report, result),
+        published=True,
+    )
 
 
 def with_more(folder):
@@ -75,82 +119,221 @@ def with_more(folder):
 
 
 def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_path):
-    write(tmp_path, "a", "protonet", (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
-          (Figure(20, 1, "inductive", ""), 0.95, {}), (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}))
+    write(
+        tmp_path,
+        "a",
+        "protonet",
+        (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
+        (Figure(20, 1, "inductive", ""), 0.95, {}),
+        (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}),
+    )
     weights, [published] = "[a](checkpoints/a.pkl) 1:01:01 An Example", table.PUBLISHED["protonet"]
-    assert of_papers(tmp_path) == [{"method": "Prototypical Networks", "bn": "inductive", (20, 1): "95.00 ± 0.10", "weights": weights},
-                                   {"method": "Prototypical Networks, published", **published}]
-    assert with_more(tmp_path) == [{"method": "Prototypical Networks, refined", "bn": "transductive", (20, 1): "98.00 ± 0.10",
-                                    "weights": weights}]
+    assert of_papers(tmp_path) == [
+        {
+            "method": "Prototypical Networks",
+            "bn": "inductive",
+            (20, 1): "95.00 ± 0.10",
+            "weights": weights,
+        },
+        {"method": "Prototypical Networks, published", **published},
+    ]
+    assert with_more(tmp_path) == [
+        {
+            "method": "Prototypical Networks, refined",
+            "bn": "transductive",
+            (20, 1): "98.00 ± 0.10",
+            "weights": weights,
+        }
+    ]
 
 
 def test_what_the_papers_do_not_have_stands_apart(tmp_path):
-    plain, tuned, distorted = (Figure(5, 1, "transductive", kind) for kind in ("", "fine-tuned", "distorted support"))
+    plain, tuned, distorted = (
+        Figure(5, 1, "transductive", kind) for kind in ("", "fine-tuned", "distorted support")
+    )
     write(tmp_path, "a", "maml", (plain, 0.98, {}), (distorted, 0.99, {}))
     write(tmp_path, "b", "maml", (plain, 0.97, {}), train_on_val=True)
     write(tmp_path, "c", "maml pooled", (plain, 0.98, {}))
     write(tmp_path, "d", "siamese triplets", (plain, 0.96, {}), (tuned, 0.95, {}))
     assert [row["method"] for row in of_papers(tmp_path)] == [
-        "MAML", "MAML, published", "Siamese, triplets", "Siamese, triplets, fine-tuned"]
+        "MAML",
+        "MAML, published",
+        "Siamese, triplets",
+        "Siamese, triplets, fine-tuned",
+    ]
     assert [row["method"] for row in with_more(tmp_path)] == [
-        "MAML, distorted support", "MAML, trained on validation characters too", "MAML, max-pooled, from a prototypical encoder"]
+        "MAML, distorted support",
+        "MAML, trained on validation characters too",
+        "MAML, max-pooled, from a prototypical encoder",
+    ]
 
 
 def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tmp_path):
-    write(tmp_path, "one", "fomaml", (Figure(5, 1, "transductive", ""), 0.98, {}), (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}))
-    write(tmp_path, "three", "fomaml", (Figure(5, 1, "transductive", ""), 0.96, {}), (Figure(5, 5, "transductive", ""), 0.99, {}),
-          seconds=62)
+    write(
+        tmp_path,
+        "one",
+        "fomaml",
+        (Figure(5, 1, "transductive", ""), 0.98, {}),
+        (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}),
+    )
+    write(
+        tmp_path,
+        "three",
+        "fomaml",
+        (Figure(5, 1, "transductive", ""), 0.96, {}),
+        (Figure(5, 5, "transductive", ""), 0.99, {}),
+        seconds=62,
+    )
     write(tmp_path, "two", "fomaml", (Figure(20, 1, "transductive", ""), 0.95, {}), seconds=61)
     times = {"one": "1:01:01", "two": "1:01", "three": "1:02"}
-    one, two, three = (f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items())
+    one, two, three = (
+        f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
+    )
     assert of_papers(tmp_path)[:-1] == [
-        {"method": "FOMAML", "bn": "transductive", (5, 1): "98.00 ± 0.10", (20, 1): "95.00 ± 0.10", "weights": f"{one}, {two}"},
-        {"method": "FOMAML", "bn": "transductive", (5, 1): "96.00 ± 0.10", (5, 5): "99.00 ± 0.10", "weights": three},
-        {"method": "FOMAML", "bn": "inductive", (5, 1): "97.00 ± 0.10 (1,000 tasks)", "weights": one}]
+        {
+            "method": "FOMAML",
+            "bn": "transductive",
+            (5, 1): "98.00 ± 0.10",
+            (20, 1): "95.00 ± 0.10",
+            "weights": f"{one}, {two}",
+        },
+        {
+            "method": "FOMAML",
+            "bn": "transductive",
+            (5, 1): "96.00 ± 0.10",
+            (5, 5): "99.00 ± 0.10",
+            "weights": three,
+        },
+        {
+            "method": "FOMAML",
+            "bn": "inductive",
+            (5, 1): "97.00 ± 0.10 (1,000 tasks)",
+            "weights": one,
+        },
+    ]
 
 
 def test_both_readmes_show_each_task_and_the_tasks_within_an_alphabet(tmp_path):
-    write(tmp_path, "v", "matching", (Figure(5, 1, "inductive", ""), 0.98, {"split": "vinyals"}),
-          (Figure(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}))
-    write(tmp_path, "w", "matching", (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}), seconds=60)
+    write(
+        tmp_path,
+        "v",
+        "matching",
+        (Figure(5, 1, "inductive", ""), 0.98, {"split": "vinyals"}),
+        (Figure(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}),
+    )
+    write(
+        tmp_path,
+        "w",
+        "matching",
+        (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}),
+        seconds=60,
+    )
     write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
-    write(tmp_path, "y", "matching", (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}), train_on_val=True)
+    write(
+        tmp_path,
+        "y",
+        "matching",
+        (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}),
+        train_on_val=True,
+    )
     times = {"v": "1:01:01", "w": "1:00", "x": "1:01:01", "y": "1:01:01"}
-    v, w, x, y = (f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items())
-    for name, header in (("README.md", "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | "),
-                         ("README_zh.md", "| 方法 | 统计量 | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | ")):
+    v, w, x, y = (
+        f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
+    )
+    for name, header in (
+        (
+            "README.md",
+            (
+                "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way"
+                " 5-shot | "
+            ),
+        ),
+        (
+            "README_zh.md",
+            "| 方法 | 统计量 | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | ",
+        ),
+    ):
         readme = tmp_path / name
-        readme.write_text("a\n" + "\nb\n".join(f"{begin}\nold\n{table.END}" for begin in table.BEGINS) + "\nc", encoding="utf-8")
+        readme.write_text(
+            "a\n" + "\nb\n".join(f"{begin}\nold\n{table.END}" for begin in table.BEGINS) + "\nc",
+            encoding="utf-8",
+        )
         text = table.rewrite(readme, tmp_path)
-        assert text.startswith("a\n") and text.endswith(f"{table.END}\nc") and "old" not in text and text.count(header) == 3
-        first, second, third = (text.partition(begin)[2].partition(table.END)[0].strip().splitlines() for begin in table.BEGINS)
-        assert first[2:] == [f"| Matching Networks | inductive |  |  | 90.00 ± 0.10 |  | {x} |",
-                             "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |"]
+        assert (
+            text.startswith("a\n")
+            and text.endswith(f"{table.END}\nc")
+            and "old" not in text
+            and text.count(header) == 3
+        )
+        first, second, third = (
+            text.partition(begin)[2].partition(table.END)[0].strip().splitlines()
+            for begin in table.BEGINS
+        )
+        assert first[2:] == [
+            f"| Matching Networks | inductive |  |  | 90.00 ± 0.10 |  | {x} |",
+            "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |",
+        ]
         assert second[2:] == []
         assert third[2:] == [
-            f"| Matching Networks | inductive | 98.00 ± 0.10 |  |  | 98.50 ± 0.10 | 80.00 ± 0.10 | {v}, {w} |",
+            (
+                "| Matching Networks | inductive | 98.00 ± 0.10 |  |  | 98.50 ± 0.10 | 80.00 ±"
+                f" 0.10 | {v}, {w} |"
+            ),
             "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |  |",
-            f"| Matching Networks, trained on validation characters too | inductive | 99.00 ± 0.10 |  |  |  |  | {y} |"]
+            (
+                "| Matching Networks, trained on validation characters too | inductive | 99.00 ±"
+                f" 0.10 |  |  |  |  | {y} |"
+            ),
+        ]
 
 
 @pytest.fixture(scope="module")
 def weights(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("table")
-    script("train.py", "--algorithm", "siamese", "--data", data, "--logdir", out / "log", "--checkpoints", out, "--name", "s",
-           "--epochs", 1, "--val_tasks", 2, "--task_num", 1, "--train_shot", 1, "--train_query", 1, "--k_query", 2, "--workers", 1,
-           "--train_on_val")
+    script(
+        "train.py",
+        "--algorithm",
+        "siamese",
+        "--data",
+        data,
+        "--logdir",
+        out / "log",
+        "--checkpoints",
+        out,
+        "--name",
+        "s",
+        "--epochs",
+        1,
+        "--val_tasks",
+        2,
+        "--task_num",
+        1,
+        "--train_shot",
+        1,
+        "--train_query",
+        1,
+        "--k_query",
+        2,
+        "--workers",
+        1,
+        "--train_on_val",
+    )
     return out / "s.pkl"
 
 
 def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(table, "wanted", lambda *_: [Figure(5, 1, "inductive", kind) for kind in ("", "fine-tuned")])
+    monkeypatch.setattr(
+        table, "wanted", lambda *_: [Figure(5, 1, "inductive", kind) for kind in ("", "fine-tuned")]
+    )
     evaluated = table.evaluated
 
     def quickly(model, data, group, tasks):
         [figure] = group
         asked.append((figure, tasks))
-        [result] = evaluated(model, data, group, tasks) if len(asked) in (1, 2) else [first[figure.kind]]
+        [result] = (
+            evaluated(model, data, group, tasks) if len(asked) in (1, 2) else [first[figure.kind]]
+        )
         first.setdefault(figure.kind, result)
         return [{**result, "tasks": tasks}]
 
@@ -161,20 +344,31 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
     assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
     report = json.loads(weights.with_suffix(".json").read_text())
     assert report["train_on_val"] is True and report["trained_on"] == runtime.machine()
-    assert [(r["kind"], r["tasks"], "finetune" in r) for r in report["results"]] == [("", 6, False), ("fine-tuned", 6, True)]
+    assert [(r["kind"], r["tasks"], "finetune" in r) for r in report["results"]] == [
+        ("", 6, False),
+        ("fine-tuned", 6, True),
+    ]
     weights.with_suffix(".json").write_text(json.dumps({**report, "sha256": "another file's"}))
     table.measure(weights, [str(data)], 2, ["inductive"])
     assert [tasks for _, tasks in asked[4:]] == [2, 2]
-    table.measure(weights, ["nowhere"], 9, ["transductive"])  # of which nothing is wanted, so that no data are looked for
+    table.measure(
+        weights, ["nowhere"], 9, ["transductive"]
+    )  # of which nothing is wanted, so that no data are looked for
     table.measure(weights, ["nowhere"], 2, table.MODES)
     assert len(asked) == 6
     monkeypatch.setattr(table, "wanted", lambda *_: [Figure(5, 1, "inductive", "")])
     table.measure(weights, ["nowhere"], 2, table.MODES)
-    assert [r["kind"] for r in json.loads(weights.with_suffix(".json").read_text())["results"]] == [""]
-    weights.with_suffix(".json").write_text(other := json.dumps({**report, "sha256": "another file's"}))
+    assert [r["kind"] for r in json.loads(weights.with_suffix(".json").read_text())["results"]] == [
+        ""
+    ]
+    weights.with_suffix(".json").write_text(
+        other := json.dumps({**report, "sha256": "another file's"})
+    )
     with pytest.raises(UserError):
         table.measure(weights, [], 2, table.MODES)
-    assert weights.with_suffix(".json").read_text() == other  # which is of use until there is another
+    assert (
+        weights.with_suffix(".json").read_text() == other
+    )  # which is of use until there is another
 
 
 def test_nothing_is_asked_of_data_where_nothing_is_missing(weights, monkeypatch):

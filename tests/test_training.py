@@ -1,4 +1,6 @@
-"""train.py as users run it, on a small corpus: logs, interruption and resuming, where it starts and stops, what it refuses."""
+"""train.py as users run it, on a small corpus: logs, interruption and resuming, where it starts and
+stops, what it refuses.
+"""
 
 import json
 import os
@@ -21,12 +23,20 @@ def test_training_prints_accuracies_and_keeps_the_best(run):
     out, text = run
     assert "epoch: 4\n[" in text and text.count("validation: [") == 2
     assert text.startswith("These are NOT Omniglot's characters, but stand-in ones.\n")
-    assert text.splitlines()[-1].startswith("best validation accuracy on stand-in characters, NOT Omniglot's: ")
+    assert text.splitlines()[-1].startswith(
+        "best validation accuracy on stand-in characters, NOT Omniglot's: "
+    )
     best = checkpoint.load(out / "checkpoints" / "maml_5w1s.pkl")
     assert [len(h["accuracies"]) for h in best["history"]] == [3] * len(best["history"])
-    assert best["best"]["accuracy"] == max(h["accuracies"][-1] for h in best["history"] if h["part"] == "validation")
+    assert best["best"]["accuracy"] == max(
+        h["accuracies"][-1] for h in best["history"] if h["part"] == "validation"
+    )
     assert not {"data", "logdir", "checkpoints"} & best["config"].keys()
-    assert best["data"]["source"] == "stand-in" and len(best["data"]["rows"]["train"]) == 24 and "test" not in best["data"]["rows"]
+    assert (
+        best["data"]["source"] == "stand-in"
+        and len(best["data"]["rows"]["train"]) == 24
+        and "test" not in best["data"]["rows"]
+    )
 
 
 def test_visualdl_gets_curves_picture_and_hyperparameters(run):
@@ -35,23 +45,36 @@ def test_visualdl_gets_curves_picture_and_hyperparameters(run):
     out, _ = run
     (log,) = (out / "log" / "maml_5w1s").glob("vdlrecords*")
     tags = LogReader(file_path=str(log)).get_tags()
-    assert {"train/accuracy after step 0", "validation/accuracy after step 2", "best validation accuracy"} <= set(tags["scalar"])
+    assert {
+        "train/accuracy after step 0",
+        "validation/accuracy after step 2",
+        "best validation accuracy",
+    } <= set(tags["scalar"])
     assert "episode" in tags["image"] and tags["hyper_parameters"]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, run, tmp_path):
     train(data, tmp_path, "--name", "again")
     train(data, tmp_path, "--name", "other", "--seed", 1)
-    first, again, other = (checkpoint.load(resume_file(*where)) for where in ((run[0],), (tmp_path, "again"), (tmp_path, "other")))
+    first, again, other = (
+        checkpoint.load(resume_file(*where))
+        for where in ((run[0],), (tmp_path, "again"), (tmp_path, "other"))
+    )
     assert same(first["weights"], again["weights"]) and same(first["tasks"], again["tasks"])
     assert not same(first["weights"], other["weights"])
 
 
 @pytest.mark.both_paddles
 def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
-    command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--save_every", 1])]
+    command = [
+        sys.executable,
+        "train.py",
+        *map(str, [*folders(data, tmp_path), *TINY, "--save_every", 1]),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    while not (resume_file(tmp_path).exists() and checkpoint.load(resume_file(tmp_path))["epoch"] >= 2):
+    while not (
+        resume_file(tmp_path).exists() and checkpoint.load(resume_file(tmp_path))["epoch"] >= 2
+    ):
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -65,7 +88,11 @@ def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
-    command = [sys.executable, "train.py", *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2])]
+    command = [
+        sys.executable,
+        "train.py",
+        *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2]),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert "stand-in" in process.stdout.readline() and "epoch: 4" in process.stdout.readline()
     process.send_signal(number)
@@ -94,57 +121,120 @@ def test_resume_refuses_what_is_no_state(data, run, tmp_path):
     resume_file(tmp_path).parent.mkdir(parents=True)
     resume_file(tmp_path).write_bytes((run[0] / "checkpoints" / "maml_5w1s.pkl").read_bytes())
     done = train(data, tmp_path, "--resume", status=2)
-    assert "resume.pkl: is not a checkpoint of train.py's for this, its 'optimizer' is no dict" in done.stderr
+    assert (
+        "resume.pkl: is not a checkpoint of train.py's for this, its 'optimizer' is no dict"
+        in done.stderr
+    )
 
 
 def test_bad_input_ends_before_anything_runs(data, tmp_path):
-    assert "97, but there are only 96 classes" in train(data, tmp_path, "--n_way", 97, status=2).stderr
+    assert (
+        "97, but there are only 96 classes" in train(data, tmp_path, "--n_way", 97, status=2).stderr
+    )
     assert "run make_data.py first" in script("train.py", "--data", tmp_path, status=2).stderr
     assert "no task for each of 3 workers" in train(data, tmp_path, "--workers", 3, status=2).stderr
 
 
 def test_early_stopping(data, tmp_path):
-    text = train(data, tmp_path, "--glob_meta_lr", 0.0, "--patience", 2, "--val_every", 1, "--epochs", 50).stdout
-    assert checkpoint.load(resume_file(tmp_path))["epoch"] == 3 and "best validation accuracy" in text
+    text = train(
+        data, tmp_path, "--glob_meta_lr", 0.0, "--patience", 2, "--val_every", 1, "--epochs", 50
+    ).stdout
+    assert (
+        checkpoint.load(resume_file(tmp_path))["epoch"] == 3 and "best validation accuracy" in text
+    )
 
 
 def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_path):
     train(data, tmp_path, "--train_on_val", "--glob_meta_lr", 0.1)
-    best, last = checkpoint.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"), checkpoint.load(resume_file(tmp_path))
+    best, last = (
+        checkpoint.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"),
+        checkpoint.load(resume_file(tmp_path)),
+    )
     assert best["epoch"] == last["epoch"] == 8 and same(best["weights"], last["weights"])
 
 
 def test_training_tasks_within_alphabets(data):
-    """Classes of a task are those of one alphabet of the training characters, in one of its four positions."""
+    """Classes of a task are those of one alphabet of the training characters, in one of its four
+    positions.
+    """
     arrays, index = omniglot.read(data)
     rows = index.rows["train"]
-    size = min(sum(row.startswith(f"{name}/") for row in rows) for name in {row.split("/")[0] for row in rows})
+    size = min(
+        sum(row.startswith(f"{name}/") for row in rows)
+        for name in {row.split("/")[0] for row in rows}
+    )
     for named in (rows, [f"{row}/rot000" for row in rows]):
         config = Config(n_way=size, k_spt=10, k_query=10, within_alphabets=True)
         tasks = training.training_sampler(config, arrays["train"], named).sample(20)
-        upright = {image.tobytes(): row.split("/")[0] for row, drawings in zip(rows, ink(arrays["train"])) for image in drawings[:, 0]}
+        upright = {
+            image.tobytes(): row.split("/")[0]
+            for row, drawings in zip(rows, ink(arrays["train"]))
+            for image in drawings[:, 0]
+        }
         for x in tasks.support_x[:, :, 0]:
-            turned = [{upright.get(np.ascontiguousarray(np.rot90(image, quarter)).tobytes()) for image in x} for quarter in range(4)]
+            turned = [
+                {
+                    upright.get(np.ascontiguousarray(np.rot90(image, quarter)).tobytes())
+                    for image in x
+                }
+                for quarter in range(4)
+            ]
             assert any(len(names) == 1 and None not in names for names in turned)
 
 
-@pytest.mark.parametrize("flags", [
-    ["--algorithm", "siamese", "--train_way", 12, "--train_shot", 1, "--train_query", 1, "--objective", "triplets"],
-    ["--algorithm", "reptile", "--train_query", 0, "--glob_meta_lr", 0.001, "--outer_optimizer", "adam"],
-    ["--algorithm", "matching", "--context_steps", 2, "--train_query", 3],
-    ["--first_order", "--network", "pooled"], ["--network", "dense"], ["--algorithm", "reptile", "--network", "perceptron"],
-], ids=lambda flags: " ".join(map(str, flags)))
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [
+            "--algorithm",
+            "siamese",
+            "--train_way",
+            12,
+            "--train_shot",
+            1,
+            "--train_query",
+            1,
+            "--objective",
+            "triplets",
+        ],
+        [
+            "--algorithm",
+            "reptile",
+            "--train_query",
+            0,
+            "--glob_meta_lr",
+            0.001,
+            "--outer_optimizer",
+            "adam",
+        ],
+        ["--algorithm", "matching", "--context_steps", 2, "--train_query", 3],
+        ["--first_order", "--network", "pooled"],
+        ["--network", "dense"],
+        ["--algorithm", "reptile", "--network", "perceptron"],
+    ],
+    ids=lambda flags: " ".join(map(str, flags)),
+)
 def test_every_algorithm_and_network_trains_and_evaluates(data, tmp_path, flags):
     train(data, tmp_path, *flags, "--name", "a")
-    report = json.loads(evaluate(data, tmp_path, "--checkpoint", tmp_path / "checkpoints" / "a.pkl", "--json").stdout)
+    report = json.loads(
+        evaluate(
+            data, tmp_path, "--checkpoint", tmp_path / "checkpoints" / "a.pkl", "--json"
+        ).stdout
+    )
     assert 0.1 < report["accuracy"] <= 1
 
 
-@pytest.mark.parametrize("flags, message", [
-    (["--algorithm", "reptile", "--train_shot", 18, "--train_query", 3], "train_shot + train_query is 21, but each character has 20"),
-    (["--algorithm", "protonet", "--train_way", 97], "97, but there are only 96 classes"),
-    (["--algorithm", "maml", "--train_query", 0], "train_query 1"),
-])
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (
+            ["--algorithm", "reptile", "--train_shot", 18, "--train_query", 3],
+            "train_shot + train_query is 21, but each character has 20",
+        ),
+        (["--algorithm", "protonet", "--train_way", 97], "97, but there are only 96 classes"),
+        (["--algorithm", "maml", "--train_query", 0], "train_query 1"),
+    ],
+)
 def test_impossible_training_tasks_are_refused(data, tmp_path, flags, message):
     assert message in train(data, tmp_path, *flags, status=2).stderr
 
@@ -163,16 +253,33 @@ def test_use_gpu_without_one_warns_and_goes_on(data, tmp_path):
 def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
     origin = run[0] / "checkpoints" / "maml_5w1s.pkl"
     train(data, tmp_path, "--start", origin, "--glob_meta_lr", 0, "--learned_rates", "--n_way", 6)
-    old, new = checkpoint.load(origin)["weights"], checkpoint.load(tmp_path / "checkpoints" / "maml_6w1s.pkl")["weights"]
+    old, new = (
+        checkpoint.load(origin)["weights"],
+        checkpoint.load(tmp_path / "checkpoints" / "maml_6w1s.pkl")["weights"],
+    )
     assert len(new) == len(old) + 1 and all((a == b).all() for a, b in zip(old[:-2], new))
     assert new[-3].shape == (*old[-2].shape[:-1], 6) and (new[-1] == np.float32(0.1)).all()
-    train(data, tmp_path, "--start", tmp_path / "checkpoints" / "maml_6w1s.pkl", "--glob_meta_lr", 0, "--name", "fewer")
+    train(
+        data,
+        tmp_path,
+        "--start",
+        tmp_path / "checkpoints" / "maml_6w1s.pkl",
+        "--glob_meta_lr",
+        0,
+        "--name",
+        "fewer",
+    )
     fewer = checkpoint.load(tmp_path / "checkpoints" / "fewer.pkl")["weights"]
     assert (fewer[-2] == new[-3][:, :5]).all() and len(fewer) == len(old)
-    assert "not that of this run" in train(data, tmp_path, "--start", origin, "--network", "dense", status=2).stderr
+    assert (
+        "not that of this run"
+        in train(data, tmp_path, "--start", origin, "--network", "dense", status=2).stderr
+    )
 
 
-def test_a_run_does_not_start_from_what_was_trained_on_its_test_characters(data, run, raw, tmp_path):
+def test_a_run_does_not_start_from_what_was_trained_on_its_test_characters(
+    data, run, raw, tmp_path
+):
     script("make_data.py", "--raw", raw, "--out", tmp_path, "--seed", 1)
     done = train(tmp_path, tmp_path, "--start", run[0] / "checkpoints" / "maml_5w1s.pkl", status=2)
     assert "was trained or chosen on" in done.stderr
@@ -183,9 +290,22 @@ def test_rows_that_are_rotations_are_not_turned_again(raw, tmp_path):
     lists.mkdir()
     names = sorted(f"{path.parent.name}/{path.name}" for path in raw.rglob("character*"))
     for part, chosen in (("train", names[:20]), ("val", names[20:30]), ("test", names[30:40])):
-        (lists / f"{part}.txt").write_text("\n".join(f"{name}/rot{turn:03}" for name in chosen for turn in (0, 90)))
+        (lists / f"{part}.txt").write_text(
+            "\n".join(f"{name}/rot{turn:03}" for name in chosen for turn in (0, 90))
+        )
     script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "vinyals", "--lists", lists)
     assert "--no-rotations" in train(tmp_path, tmp_path, status=2).stderr
     (lists / "val.txt").write_text("\n".join([f"{names[20]}/rot000"] * 2))
-    done = script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "vinyals", "--lists", lists, status=2)
+    done = script(
+        "make_data.py",
+        "--raw",
+        raw,
+        "--out",
+        tmp_path,
+        "--split",
+        "vinyals",
+        "--lists",
+        lists,
+        status=2,
+    )
     assert "val.txt" in done.stderr and "twice" in done.stderr

@@ -1,15 +1,18 @@
-"""Fine-tuning a classifier on a new task's support, with any encoder (Chen, Liu, Kira, Wang & Huang 2019; Dhillon, Chaudhari, Ravichandran
-& Soatto 2020).
+"""Fine-tuning a classifier on a new task's support, with any encoder (Chen, Liu, Kira, Wang & Huang
+2019; Dhillon, Chaudhari, Ravichandran & Soatto 2020).
 
-    p(y = k | x) = softmax over k of s cos(w_k, f(x)) + b_k                          Chen, section 3.2: a cosine classifier
-    w_k = mean of f(x) over the support of class k, normalised; b_k = 0              Dhillon, eq. 5: where it starts
-    minimised: -log p(y|x), mean of the support + weight H(p(.|x)), mean of queries  Dhillon, eq. 8; H is the entropy
+    p(y = k | x) = softmax over k of s cos(w_k, f(x)) + b_k        Chen, section 3.2
+    w_k = mean of f(x) over class k's support, normalised          Dhillon, eq. 5: w at the start
+    b_k = 0                                                        b at the start
+    L = mean of -log p(y | x) over the support                     Dhillon, eq. 8: what is minimised
+        + weight x mean of H(p(. | x)) over the queries            H is the entropy
 
-Without a step of fine-tuning this is the nearest mean by cosine. With a weight other than 0 all queries of a task are looked at together:
-that is transductive.
+The classifier compares by cosine. Without a step of fine-tuning it is the nearest mean by cosine.
+With a weight other than 0 all queries of a task are looked at together: that is transductive.
 
 Deviations from the papers, with reasons:
- 1. w and b alone are tuned, not f: one image a class would be learned by heart, and tasks can be tuned side by side.
+ 1. w and b alone are tuned, not f: one image a class would be learned by heart, and tasks can be
+    tuned side by side.
  2. Gradient descent without minibatches: a support is small.
 """
 
@@ -27,7 +30,9 @@ from maml.algorithms.metric import MetricLearner, class_means
 
 
 class Adapted(NamedTuple):
-    """The support's embeddings [T, N_S, D] and labels [T, N_S], and how many steps of fine-tuning are to follow when queries are there."""
+    """The support's embeddings [T, N_S, D] and labels [T, N_S], and how many steps of fine-tuning
+    are to follow when queries are there.
+    """
 
     z_support: Tensor
     y_support: Tensor
@@ -37,11 +42,25 @@ class Adapted(NamedTuple):
 class FineTune:
     """Fine-tuning with the encoder of `learner`; can be evaluated, but not trained.
 
-    steps, rate: of gradient descent, 0 steps for none; entropy: weight of the queries' entropy, 0 for none; scale: s.
+    steps, rate: of gradient descent, 0 steps for none; entropy: weight of the queries' entropy, 0
+    for none; scale: s.
     """
 
-    def __init__(self, learner: MetricLearner, steps: int, rate: float = 0.1, entropy: float = 0.0, scale: float = 10.0):
-        self.learner, self.steps, self.rate, self.entropy, self.scale = learner, steps, rate, entropy, scale
+    def __init__(
+        self,
+        learner: MetricLearner,
+        steps: int,
+        rate: float = 0.1,
+        entropy: float = 0.0,
+        scale: float = 10.0,
+    ):
+        self.learner, self.steps, self.rate, self.entropy, self.scale = (
+            learner,
+            steps,
+            rate,
+            entropy,
+            scale,
+        )
 
     @property
     def embeds_alone(self) -> bool:

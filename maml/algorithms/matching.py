@@ -1,25 +1,26 @@
-"""Matching Networks (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016), with full context embeddings.
+"""Matching Networks (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016), with full context
+embeddings.
 
-    P(y^|x^, S) = sum_i a(x^, x_i) y_i                                               eq. 1
-    a(x^, x_i) = softmax over i of c(f(x^), g(x_i)), c the cosine                    section 2.1.1
-    theta minimises -log P(y|x^, S) of the queries                                   eq. 2
+    P(y^|x^, S) = sum_i a(x^, x_i) y_i                                              eq. 1
+    a(x^, x_i) = softmax over i of c(f(x^), g(x_i)), c the cosine                   section 2.1.1
+    theta minimises -log P(y|x^, S) of the queries                                  eq. 2
 
 Full context embeddings (section 2.1.2, appendix A):
 
     f(x^, S) = attLSTM(f'(x^), g(S), K) = h_K:
-      h^_k, c_k = LSTM(f'(x^), [h_{k-1}, r_{k-1}], c_{k-1})                          eq. 3
-      h_k = h^_k + f'(x^)                                                            eq. 4
-      r_{k-1} = sum_i a(h_{k-1}, g(x_i)) g(x_i)                                      eq. 5
-      a(h_{k-1}, g(x_i)) = softmax over i of h_{k-1}^T g(x_i)                        eq. 6
-    g(x_i, S) = h->_i + h<-_i + g'(x_i), of a bidirectional LSTM over the support    A.2
+      h^_k, c_k = LSTM(f'(x^), [h_{k-1}, r_{k-1}], c_{k-1})                         eq. 3
+      h_k = h^_k + f'(x^)                                                           eq. 4
+      r_{k-1} = sum_i a(h_{k-1}, g(x_i)) g(x_i)                                     eq. 5
+      a(h_{k-1}, g(x_i)) = softmax over i of h_{k-1}^T g(x_i)                       eq. 6
+    g(x_i, S) = h->_i + h<-_i + g'(x_i), of a bidirectional LSTM over the support   A.2
 
-f' and g' are one encoder. g reads the support in an order: with full context embeddings, another order of the support gives other
-predictions. It stands in random order, in training and in tests.
+f' and g' are one encoder. g reads the support in an order: with full context embeddings, another
+order of the support gives other predictions. It stands in random order, in training and in tests.
 
 Deviations from the paper, with reasons:
- 1. [h, r] of eq. 3 is twice as wide as the state c that a cell of Paddle's keeps. r goes in beside f'(x^) instead: the gates are the same
-    sum W_f f' + W_h h + W_r r. h and r are concatenated, as the paper says; a variant that is often seen adds them, which makes
-    W_h = W_r.
+ 1. [h, r] of eq. 3 is twice as wide as the state c that a cell of Paddle's keeps. r goes in beside
+    f'(x^) instead: the gates are the same sum W_f f' + W_h h + W_r r. h and r are concatenated, as
+    the paper says; a variant that is often seen adds them, which makes W_h = W_r.
  2. h_0 and c_0, on which the paper is silent, are zero; so r_0 is the support's mean.
  3. An update averages several episodes (task_num), so that several processes can share it.
 """
@@ -45,17 +46,25 @@ class FullContext(nn.Layer):
         self.cell = nn.LSTMCell(2 * features, features)
 
     def g(self, z: Tensor) -> Tensor:
-        """g'(x_i) of the support, [T, N_S, D] in the order in which it is read -> g(x_i, S), [T, N_S, D] (A.2)."""
+        """g'(x_i) of the support, [T, N_S, D] in the order in which it is read -> g(x_i, S), [T,
+        N_S, D] (A.2).
+        """
         forward, backward = self.bidirectional(z)[0].chunk(2, axis=-1)
         return forward + backward + z
 
     def f(self, z: Tensor, g: Tensor) -> Tensor:
-        """f'(x^) of queries [T, N_Q, D], each by itself, and g(S) [T, N_S, D] -> f(x^, S), [T, N_Q, D] (eq. 3 to 6)."""
+        """f'(x^) of queries [T, N_Q, D], each by itself, and g(S) [T, N_S, D] -> f(x^, S), [T, N_Q,
+        D] (eq. 3 to 6).
+        """
         flat = z.reshape([-1, z.shape[-1]])  # [T * N_Q, D], as cells take it
         h, c = paddle.zeros_like(z), paddle.zeros_like(flat)
         for _ in range(self.steps):
-            r = paddle.matmul(F.softmax(paddle.matmul(h, g, transpose_y=True)), g)  # eq. 5 and 6, [T, N_Q, D]
-            _, (h_hat, c) = self.cell(paddle.concat([flat, r.reshape(flat.shape)], axis=-1), (h.reshape(flat.shape), c))  # eq. 3
+            r = paddle.matmul(
+                F.softmax(paddle.matmul(h, g, transpose_y=True)), g
+            )  # eq. 5 and 6, [T, N_Q, D]
+            _, (h_hat, c) = self.cell(
+                paddle.concat([flat, r.reshape(flat.shape)], axis=-1), (h.reshape(flat.shape), c)
+            )  # eq. 3
             h = h_hat.reshape(z.shape) + z  # eq. 4
         return h
 
@@ -63,10 +72,18 @@ class FullContext(nn.Layer):
 class Matching(MetricLearner):
     """Matching Networks on `network`, which has no classifier.
 
-    distance: c, a key of `functional.SIMILARITIES`; context: full context embeddings, or none; options: see `MetricLearner`.
+    distance: c, a key of `functional.SIMILARITIES`; context: full context embeddings, or none;
+    options: see `MetricLearner`.
     """
 
-    def __init__(self, network: Network, beta: float, distance: str = "cosine", context: FullContext | None = None, **options):
+    def __init__(
+        self,
+        network: Network,
+        beta: float,
+        distance: str = "cosine",
+        context: FullContext | None = None,
+        **options,
+    ):
         super().__init__(network, beta, head=context, **options)
         self.similarity, self.context = fn.SIMILARITIES[distance], context
 
@@ -76,11 +93,17 @@ class Matching(MetricLearner):
         return g, members(y_support, int(y_support.max()) + 1, z_support.dtype)
 
     def scores(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
-        """log sum_i exp c(f(x^), g(x_i)) y_i: eq. 1 times the attention's denominator, the same for all classes, as a logarithm."""
+        """log sum_i exp c(f(x^), g(x_i)) y_i: eq. 1 times the attention's denominator, the same for
+        all classes, as a logarithm.
+        """
         g, y = learnt
         f = self.context.f(z_query, g) if self.context else z_query
         c = self.similarity(f, g).unsqueeze(-1)  # [T, N_Q, N_S, 1]
         return paddle.logsumexp(c + 1e9 * (y - 1).unsqueeze(1), axis=2)  # [T, N_Q, way]
 
-    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
-        return fn.cross_entropy(self.scores(self.learn(z_support, y_support), z_query), y_query)  # eq. 2
+    def losses(
+        self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
+    ) -> Tensor:
+        return fn.cross_entropy(
+            self.scores(self.learn(z_support, y_support), z_query), y_query
+        )  # eq. 2

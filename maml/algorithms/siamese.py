@@ -1,21 +1,26 @@
-"""Siamese networks: one encoder h for both images of a pair, trained on pairs (Koch, Zemel & Salakhutdinov 2015) or triplets (Schroff,
-Kalenichenko & Philbin 2015).
+"""Siamese networks: one encoder h for both images of a pair, trained on pairs (Koch, Zemel &
+Salakhutdinov 2015) or triplets (Schroff, Kalenichenko & Philbin 2015).
 
-    p(x_1, x_2) = sigmoid(sum_j alpha_j |h_1,j - h_2,j| + beta)                      Koch, section 3.1
-    L = -y log p - (1 - y) log(1 - p) + lambda^T |w|^2, y = 1 for the same class     section 3.2, per pair; half the pairs are of the same
-    C* = argmax over c of p(x, x_c)                                                  section 4.3
+    p(x_1, x_2) = sigmoid(sum_j alpha_j |h_1,j - h_2,j| + beta)             Koch, section 3.1
+    L = -y log p - (1 - y) log(1 - p) + lambda^T |w|^2, y = 1: same class   section 3.2
+    C* = argmax over c of p(x, x_c)                                         section 4.3
 
-    L = max(0, |h_a - h_p|^2 - |h_a - h_n|^2 + margin), |h| = 1                      Schroff, eq. 2; a anchor, p positive, n negative
-    semi-hard: n = argmin of |h_a - h_n|^2 among those > |h_a - h_p|^2               section 3.2, eq. 4
+    L = max(0, |h_a - h_p|^2 - |h_a - h_n|^2 + margin), |h| = 1             Schroff, eq. 2
+    semi-hard: n = argmin of |h_a - h_n|^2 among those > |h_a - h_p|^2      section 3.2, eq. 4
 
-A training episode has one support and one query image a class: support k is the anchor, query k the positive, and query k + 1 a random
-negative (labels are random, so this is of a random class).
+L is of a pair, and half the pairs are of the same class; of a triplet, a is the anchor, p the
+positive, n the negative.
+
+A training episode has one support and one query image a class: support k is the anchor, query k the
+positive, and query k + 1 a random negative (labels are random, so this is of a random class).
 
 Deviations from the papers, with reasons:
- 1. Koch et al. draw as many pairs of different classes as of the same. Here all pairs of the batch's images stand for those that might have
-    been drawn, weighted to half: the same loss in the mean, with less noise, for the price of a few subtractions.
+ 1. Koch et al. draw as many pairs of different classes as of the same. Here all pairs of the
+    batch's images stand for those that might have been drawn, weighted to half: the same loss in
+    the mean, with less noise, for the price of a few subtractions.
  2. Of several support images a class, the mean of their scores counts; both papers have one.
- 3. Where no negative is semi-hard, all being nearer than the positive, the farthest is taken, on which Schroff et al. are silent.
+ 3. Where no negative is semi-hard, all being nearer than the positive, the farthest is taken, on
+    which Schroff et al. are silent.
 """
 
 from __future__ import annotations
@@ -32,18 +37,25 @@ from maml.network import Network
 
 
 def by_label(z: Tensor, y: Tensor) -> Tensor:
-    """Embeddings [T, N, D] of one image a class, labels y [T, N] -> the same in the order of labels."""
+    """Embeddings [T, N, D] of one image a class, labels y [T, N] -> the same in the order of
+    labels.
+    """
     return paddle.matmul(members(y, y.shape[1], z.dtype), z, transpose_x=True)
 
 
 def semi_hard(distance: Tensor) -> Tensor:
-    """Squared distances [T, N, N] of anchors and images, whose positives are on the diagonal -> indices [T, N] of the negatives."""
+    """Squared distances [T, N, N] of anchors and images, whose positives are on the diagonal ->
+    indices [T, N] of the negatives.
+    """
     own = paddle.eye(distance.shape[1]).astype("bool").unsqueeze(0).expand(distance.shape)
     positive = paddle.diagonal(distance, axis1=1, axis2=2).unsqueeze(-1)  # [T, N, 1]
     farther = paddle.logical_and(distance > positive, ~own)
     nothing = paddle.full_like(distance, float("inf"))
-    return paddle.where(farther.any(axis=-1), paddle.where(farther, distance, nothing).argmin(axis=-1),
-                        paddle.where(own, -nothing, distance).argmax(axis=-1))
+    return paddle.where(
+        farther.any(axis=-1),
+        paddle.where(farther, distance, nothing).argmin(axis=-1),
+        paddle.where(own, -nothing, distance).argmax(axis=-1),
+    )
 
 
 class Siamese(MetricLearner):
@@ -54,7 +66,7 @@ class Siamese(MetricLearner):
         """[T, N_1, D] and [T, N_2, D] -> [T, N_1, N_2]"""
 
     def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
-        """h of the support [T, N_S, D], and each image's share in its class's score [T, N_S, way]."""
+        """h of the support [T, N_S, D]; each image's share of its class's score [T, N_S, way]."""
         of_class = members(y_support, int(y_support.max()) + 1, z_support.dtype)
         return z_support, of_class / of_class.sum(axis=1, keepdim=True)
 
@@ -66,21 +78,32 @@ class Siamese(MetricLearner):
 class Pairs(Siamese):
     """A Siamese network on `network`, which has no classifier, trained on pairs.
 
-    deviation: of alpha's initial values, by default Paddle's usual ones (Glorot & Bengio 2010); options: see `MetricLearner`.
+    deviation: of alpha's initial values, by default Paddle's usual ones (Glorot & Bengio 2010);
+    options: see `MetricLearner`.
     """
 
     def __init__(self, network: Network, beta: float, deviation: float | None = None, **options):
-        head = nn.Linear(network.features, 1, weight_attr=nn.initializer.Normal(0.0, deviation) if deviation else None)
+        head = nn.Linear(
+            network.features,
+            1,
+            weight_attr=nn.initializer.Normal(0.0, deviation) if deviation else None,
+        )
         super().__init__(network, beta, head=head.to(dtype=network.theta[0].dtype), **options)
 
     def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         """Of p: [..., D] and [..., D] -> [...]. The head's weight is alpha, its bias beta."""
         return self.head((h_1 - h_2).abs()).squeeze(-1)
 
-    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
-        logits = self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))  # [T, N, N]
+    def losses(
+        self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
+    ) -> Tensor:
+        logits = self.similarity(
+            by_label(z_support, y_support), by_label(z_query, y_query)
+        )  # [T, N, N]
         same, way = paddle.eye(logits.shape[1], dtype=logits.dtype), logits.shape[1]
-        surprise = F.softplus(-logits) * same / way + F.softplus(logits) * (1 - same) / (way * (way - 1))  # -log p, -log(1 - p)
+        surprise = F.softplus(-logits) * same / way + F.softplus(logits) * (1 - same) / (
+            way * (way - 1)
+        )  # -log p, -log(1 - p)
         return surprise.sum(axis=[1, 2]) / 2
 
     def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
@@ -91,19 +114,27 @@ class Pairs(Siamese):
 class Triplets(Siamese):
     """A Siamese network on `network`, which has no classifier, trained on triplets.
 
-    margin: of squared distances between embeddings of length 1, which are 0 to 4; negatives: "random" or "semi-hard"; options: see
-    `MetricLearner`.
+    margin: of squared distances between embeddings of length 1, which are 0 to 4; negatives:
+    "random" or "semi-hard"; options: see `MetricLearner`.
     """
 
-    def __init__(self, network: Network, beta: float, margin: float, negatives: str = "random", **options):
+    def __init__(
+        self, network: Network, beta: float, margin: float, negatives: str = "random", **options
+    ):
         super().__init__(network, beta, **options)
         self.margin, self.negatives = margin, negatives
 
-    def losses(self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor) -> Tensor:
-        distance = -self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))  # [T, N, N], anchors in rows
+    def losses(
+        self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
+    ) -> Tensor:
+        distance = -self.similarity(
+            by_label(z_support, y_support), by_label(z_query, y_query)
+        )  # [T, N, N], anchors in rows
         way = distance.shape[1]
         random = (paddle.arange(way) + 1) % way  # the next label's class
-        negative = semi_hard(distance.detach()) if self.negatives == "semi-hard" else random.unsqueeze(0)  # [T, N]
+        negative = (
+            semi_hard(distance.detach()) if self.negatives == "semi-hard" else random.unsqueeze(0)
+        )  # [T, N]
         d_n = (distance * F.one_hot(negative, way).astype(distance.dtype)).sum(axis=-1)  # [T, N]
         return F.relu(paddle.diagonal(distance, axis1=1, axis2=2) - d_n + self.margin).mean(axis=-1)
 

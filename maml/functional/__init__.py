@@ -1,16 +1,19 @@
-"""Operations that can be differentiated any number of times, and vector algebra over parameter lists.
+"""Operations that can be differentiated any number of times, and vector algebra over parameter
+lists.
 
-PaddlePaddle's own convolution, batch normalisation, max-pooling and cross-entropy either raise in the second
-differentiation or are slow in it (batch normalisation a thousand times slower than forwards). The ones here are
-made of matrix products, gathers and element-wise operations, and they treat a whole batch of tasks at once.
+PaddlePaddle's own convolution, batch normalisation, max-pooling and cross-entropy either raise in
+the second differentiation or are slow in it (batch normalisation a thousand times slower than
+forwards). The ones here are made of matrix products, gathers and element-wise operations, and they
+treat a whole batch of tasks at once.
 
-Layout: activations are `[T, P * N, C]`, a matrix of C-channel rows for each of T tasks; row `p * N + n` is of image n, at the
-p-th position in the order that `convolution.by_remainder` gives. Channels lie next to each other in memory, so patches are gathered
-row by row (a copy of 256 bytes each for 64 channels), and a convolution is a single matrix product for every task.
-Weights are `[T, 9 * C_in, C_out]`, row `tap * C_in + c`; per-channel vectors are `[T, 1, C]`.
+Layout: activations are `[T, P * N, C]`, a matrix of C-channel rows for each of T tasks; row `p * N
++ n` is of image n, at the p-th position in the order that `convolution.by_remainder` gives.
+Channels lie next to each other in memory, so patches are gathered row by row (a copy of 256 bytes
+each for 64 channels), and a convolution is a single matrix product for every task. Weights are `[T,
+9 * C_in, C_out]`, row `tap * C_in + c`; per-channel vectors are `[T, 1, C]`.
 
-Sums over rows and their opposite, repeating a vector over rows, are products with a vector of ones: on a CPU, Paddle's
-reduction and broadcasting over a middle axis take 10 to 40 times as long.
+Sums over rows and their opposite, repeating a vector over rows, are products with a vector of ones:
+on a CPU, Paddle's reduction and broadcasting over a middle axis take 10 to 40 times as long.
 """
 
 from maml.functional.algebra import (
@@ -24,16 +27,58 @@ from maml.functional.algebra import (
     norm,
 )
 from maml.functional.convolution import Patches, convolve, patches
-from maml.functional.first_layer import InputPatches, input_block, input_patches, input_statistics, pooled_input_block
+from maml.functional.first_layer import (
+    InputPatches,
+    input_block,
+    input_patches,
+    input_statistics,
+    pooled_input_block,
+)
 from maml.functional.losses import accuracy, correct, cross_entropy, log_softmax
 from maml.functional.normalization import EPSILON, Statistics, batch_norm
 from maml.functional.pooling import max_pool, max_pool_product
 from maml.functional.rows import append_zero_row, mean_rows, repeat_rows, sum_rows
-from maml.functional.similarities import SIMILARITIES, cosine, dot, negative_squared_distance, normalized
+from maml.functional.similarities import (
+    SIMILARITIES,
+    cosine,
+    dot,
+    negative_squared_distance,
+    normalized,
+)
 
 __all__ = [
-    "EPSILON", "InputPatches", "Patches", "SIMILARITIES", "Statistics", "accuracy", "append_zero_row", "apply_gradient", "batch_norm",
-    "clip_by_task", "convolve", "correct", "cosine", "cross_entropy", "descend", "dot", "for_each_task", "in_parts", "input_block",
-    "input_patches", "input_statistics", "leaves", "log_softmax", "max_pool", "max_pool_product", "mean_over_tasks", "mean_rows",
-    "negative_squared_distance", "norm", "normalized", "patches", "pooled_input_block", "repeat_rows", "sum_rows",
+    "EPSILON",
+    "InputPatches",
+    "Patches",
+    "SIMILARITIES",
+    "Statistics",
+    "accuracy",
+    "append_zero_row",
+    "apply_gradient",
+    "batch_norm",
+    "clip_by_task",
+    "convolve",
+    "correct",
+    "cosine",
+    "cross_entropy",
+    "descend",
+    "dot",
+    "for_each_task",
+    "in_parts",
+    "input_block",
+    "input_patches",
+    "input_statistics",
+    "leaves",
+    "log_softmax",
+    "max_pool",
+    "max_pool_product",
+    "mean_over_tasks",
+    "mean_rows",
+    "negative_squared_distance",
+    "norm",
+    "normalized",
+    "patches",
+    "pooled_input_block",
+    "repeat_rows",
+    "sum_rows",
 ]

@@ -10,7 +10,9 @@ import paddle
 from paddle import Tensor
 
 
-def descend(params: Sequence[Tensor], gradients: Sequence[Tensor], rates: Sequence[float | Tensor]) -> list[Tensor]:
+def descend(
+    params: Sequence[Tensor], gradients: Sequence[Tensor], rates: Sequence[float | Tensor]
+) -> list[Tensor]:
     """theta - rate * gradient, each parameter at its own rate"""
     return [p - rate * g for p, g, rate in zip(params, gradients, rates)]
 
@@ -39,15 +41,19 @@ def norm(params: Sequence[Tensor]) -> float:
 
 
 def clip_by_task(gradients: Sequence[Tensor], largest: float) -> list[Tensor]:
-    """[T, ...] each -> the same, a task's gradient scaled down where its norm over all of them exceeds `largest`."""
+    """[T, ...] each -> the same, a task's gradient scaled down where its norm over all of them
+    exceeds `largest`.
+    """
     squares = paddle.add_n([(g * g).flatten(1).sum(axis=1) for g in gradients])  # [T]
     scale = paddle.clip(largest / (paddle.sqrt(squares) + 1e-12), max=1.0)
     return [g * scale.reshape([-1] + [1] * (g.ndim - 1)) for g in gradients]
 
 
 def in_parts(f: Callable, size: int, *batches: Any) -> Any:
-    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, nested or not, [T, ...] each, both in and out; the last
-    of `batches` is a tensor."""
+    """f(*batches) computed `size` tasks at a time. Tensors and lists of them, nested or not, [T,
+    ...] each, both in and out; the last of `batches` is a tensor.
+    """
+
     def slices(batch, part):
         return [slices(p, part) for p in batch] if isinstance(batch, (list, tuple)) else batch[part]
 
@@ -57,11 +63,20 @@ def in_parts(f: Callable, size: int, *batches: Any) -> Any:
         return paddle.concat(results) if len(results) > 1 else results[0]
 
     tasks = batches[-1].shape[0]
-    return joined([f(*(slices(batch, slice(i, i + size)) for batch in batches)) for i in range(0, tasks, size)])
+    return joined(
+        [
+            f(*(slices(batch, slice(i, i + size)) for batch in batches))
+            for i in range(0, tasks, size)
+        ]
+    )
 
 
-def apply_gradient(optimizer: paddle.optimizer.Optimizer, theta: Sequence[Tensor], gradient: Sequence[Tensor],
-                   loss: Tensor) -> dict[str, float]:
+def apply_gradient(
+    optimizer: paddle.optimizer.Optimizer,
+    theta: Sequence[Tensor],
+    gradient: Sequence[Tensor],
+    loss: Tensor,
+) -> dict[str, float]:
     """One step of `optimizer` along `gradient`; the loss and the gradient's norm, for the log."""
     for p, g in zip(theta, gradient):
         p.grad = g

@@ -1,4 +1,6 @@
-"""Batch normalisation (Ioffe & Szegedy 2015) of rows [T, M, C], twice differentiable by closed forms."""
+"""Batch normalisation (Ioffe & Szegedy 2015) of rows [T, M, C], twice differentiable by closed
+forms.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ EPSILON = 1e-5
 
 
 class Statistics(NamedTuple):
-    """What batch normalisation needs to know of a batch; mean and (biased) variance, each [T, 1, C]."""
+    """What batch normalisation needs to know of a batch; mean and (biased) variance, each [T, 1,
+    C].
+    """
 
     mean: Tensor
     variance: Tensor
@@ -29,7 +33,8 @@ def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 class _BatchNorm(PyLayer):
     """y = gamma x_hat + beta, x_hat = r (x - mean(x)), r = (var(x) + eps)^-1/2, by column.
 
-    Write m(u) = mean(u x_hat) and P u = u - mean(u) - x_hat m(u). For a cotangent g of y, over M rows:
+    Write m(u) = mean(u x_hat) and P u = u - mean(u) - x_hat m(u). For a cotangent g of y, over M
+    rows:
         dx = gamma r P g,  dgamma = M m(g),  dbeta = M mean(g)
     Second, for cotangents a, b, c of these, since d x_hat = r P dx and dr = -r^2 m(dx):
         dg = gamma r P a + b x_hat + c
@@ -61,7 +66,11 @@ class _BatchNormGradient(PyLayer):
     def forward(ctx, needs, g, x, gamma, normal, r):
         scale, mean, m, rows = gamma * r, mean_rows(g), mean_rows(g * normal), g.shape[1]
         ctx.g, ctx.normal, ctx.r, ctx.scale, ctx.mean, ctx.m = g.detach(), normal, r, scale, mean, m
-        return _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows), rows * m, rows * mean
+        return (
+            _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows),
+            rows * m,
+            rows * mean,
+        )
 
     @staticmethod
     def backward(ctx, a, b, c):
@@ -70,28 +79,55 @@ class _BatchNormGradient(PyLayer):
         curvature = mean_rows(a * g) - mean_a * ctx.mean - m_a * ctx.m  # mean(a P g)
         dg = _affine(a, scale, c - scale * mean_a) + normal * repeat_rows(b - scale * m_a, rows)
         u = g * repeat_rows(b - scale * m_a, rows) - a * repeat_rows(scale * ctx.m, rows)
-        dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(r * (mean_rows(u * normal) + scale * curvature), rows)
+        dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(
+            r * (mean_rows(u * normal) + scale * curvature), rows
+        )
         return dg, dx, r * curvature * rows
 
 
 def _measured(x: Tensor, gamma: Tensor, beta: Tensor, record: list[Statistics] | None) -> Tensor:
-    """Batch normalisation by Paddle's own operation, many times faster, but for one differentiation: a column for each task's channel."""
+    """Batch normalisation by Paddle's own operation, many times faster, but for one
+    differentiation: a column for each task's channel.
+    """
     tasks, rows, channels = x.shape
-    statistics = Statistics(paddle.zeros([tasks * channels], x.dtype), paddle.ones([tasks * channels], x.dtype))
+    statistics = Statistics(
+        paddle.zeros([tasks * channels], x.dtype), paddle.ones([tasks * channels], x.dtype)
+    )
     columns = x.transpose([1, 0, 2]).reshape([rows, -1])  # [M, T * C]
-    y = F.batch_norm(columns, *statistics, gamma.flatten(), beta.flatten(), training=True, momentum=0.0, epsilon=EPSILON)
+    y = F.batch_norm(
+        columns,
+        *statistics,
+        gamma.flatten(),
+        beta.flatten(),
+        training=True,
+        momentum=0.0,
+        epsilon=EPSILON,
+    )
     if record is not None:
-        record.append(Statistics(*(s.reshape([tasks, 1, channels]) for s in statistics)))  # where it put the statistics of x
+        record.append(
+            Statistics(*(s.reshape([tasks, 1, channels]) for s in statistics))
+        )  # where it put the statistics of x
     return y.reshape([rows, tasks, channels]).transpose([1, 0, 2])
 
 
-def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, given: Statistics | None = None, record: list[Statistics] | None = None,
-               twice: bool = True) -> Tensor:
-    """Batch normalisation of rows x [T, M, C] with their own statistics, which `record` is given, or with `given` ones.
+def batch_norm(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    given: Statistics | None = None,
+    record: list[Statistics] | None = None,
+    twice: bool = True,
+) -> Tensor:
+    """Batch normalisation of rows x [T, M, C] with their own statistics, which `record` is given,
+    or with `given` ones.
 
     gamma, beta [T, 1, C]; `twice`: it is to be differentiated twice.
     """
     if given is not None:
         scale = gamma * paddle.rsqrt(given.variance + EPSILON)
         return _affine(x, scale, beta - given.mean * scale)
-    return apply(_BatchNorm, x, gamma, beta, record=record) if twice else _measured(x, gamma, beta, record)
+    return (
+        apply(_BatchNorm, x, gamma, beta, record=record)
+        if twice
+        else _measured(x, gamma, beta, record)
+    )

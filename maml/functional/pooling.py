@@ -1,4 +1,6 @@
-"""Max-pooling, 2x2, of rows in the order that `patches(..., pooled=True)` gives them, alone and of the first convolution's product."""
+"""Max-pooling, 2x2, of rows in the order that `patches(..., pooled=True)` gives them, alone and of
+the first convolution's product.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from maml.functional.rows import CACHE, apply
 
 
 class Choice(NamedTuple):
-    """Which of four corners was the largest, of equal ones the first, as blank paper has many: 0 or 1 each, [T, M, C]."""
+    """Which of four corners was the largest, of equal ones the first, as blank paper has many: 0 or
+    1 each, [T, M, C].
+    """
 
     upper: Tensor
     """it is a or b, not c or d"""
@@ -49,7 +53,9 @@ def _unselect(choice: Choice, g: Tensor) -> list[Tensor]:
 
 
 def _corners(x: Tensor, size: int) -> list[Tensor]:
-    return [x[:, k * size:(k + 1) * size].contiguous() for k in range(4)]  # once, not before each operation
+    return [
+        x[:, k * size : (k + 1) * size].contiguous() for k in range(4)
+    ]  # once, not before each operation
 
 
 class _MaxPool(PyLayer):
@@ -93,9 +99,11 @@ def max_pool(x: Tensor, height: int, width: int, images: int) -> Tensor:
 
 
 class _Product:
-    """columns [T, 4 * M + ..., K] times w [T, K, C], as four corners [T, M, C]: a block of M at a time, so that it stays in the cache.
+    """columns [T, 4 * M + ..., K] times w [T, K, C], as four corners [T, M, C]: a block of M at a
+    time, so that it stays in the cache.
 
-    The product itself is many times larger than what goes in and what is left after pooling, so it is made anew when it is needed again.
+    The product itself is many times larger than what goes in and what is left after pooling, so it
+    is made anew when it is needed again.
     """
 
     def __init__(self, columns: Tensor, w: Tensor, size: int):
@@ -107,12 +115,17 @@ class _Product:
         step = max(1, CACHE // (4 * tasks * filters * self.w.element_size()))
         for i in range(0, self.size, step):
             block = slice(i, min(i + step, self.size))
-            columns = [self.columns[:, k * self.size + block.start:k * self.size + block.stop] for k in range(4)]
+            columns = [
+                self.columns[:, k * self.size + block.start : k * self.size + block.stop]
+                for k in range(4)
+            ]
             yield block, columns, [paddle.matmul(c, self.w) for c in columns]
 
 
 def _join(blocks: Sequence[Tensor]) -> Tensor:
-    """Blocks of M rows in all -> [T, M + 1, C] with the row of zeros that the next convolution would otherwise make a copy to append."""
+    """Blocks of M rows in all -> [T, M + 1, C] with the row of zeros that the next convolution
+    would otherwise make a copy to append.
+    """
     tasks, _, filters = blocks[0].shape
     return paddle.concat([*blocks, paddle.zeros([tasks, 1, filters], blocks[0].dtype)], axis=1)
 
@@ -129,12 +142,19 @@ class _PoolProduct(PyLayer):
 
 
 class _SelectProduct(PyLayer):
-    """The derivative of `_PoolProduct` in the direction of v [T, K, C]: the corners that were chosen there, of columns times v."""
+    """The derivative of `_PoolProduct` in the direction of v [T, K, C]: the corners that were
+    chosen there, of columns times v.
+    """
 
     @staticmethod
     def forward(ctx, needs, v, product):
         ctx.product = product
-        return _join([_select(_choose(*corners), *(paddle.matmul(c, v) for c in columns)) for _, columns, corners in product.blocks()])
+        return _join(
+            [
+                _select(_choose(*corners), *(paddle.matmul(c, v) for c in columns))
+                for _, columns, corners in product.blocks()
+            ]
+        )
 
     @staticmethod
     def backward(ctx, g):
@@ -147,8 +167,13 @@ class _UnselectProduct(PyLayer):
     @staticmethod
     def forward(ctx, needs, g, product):
         ctx.product = product
-        return paddle.add_n([paddle.matmul(c, part, transpose_x=True) for block, columns, corners in product.blocks()
-                             for c, part in zip(columns, _unselect(_choose(*corners), g[:, block]))])
+        return paddle.add_n(
+            [
+                paddle.matmul(c, part, transpose_x=True)
+                for block, columns, corners in product.blocks()
+                for c, part in zip(columns, _unselect(_choose(*corners), g[:, block]))
+            ]
+        )
 
     @staticmethod
     def backward(ctx, v):
@@ -156,6 +181,7 @@ class _UnselectProduct(PyLayer):
 
 
 def max_pool_product(columns: Tensor, w: Tensor, height: int, width: int, images: int) -> Tensor:
-    """max_pool(matmul(columns, w)) and a row of zeros, differentiable with respect to w: columns [T, height * width * N + ..., K],
-    w [T, K, C]."""
+    """max_pool(matmul(columns, w)) and a row of zeros, differentiable with respect to w: columns
+    [T, height * width * N + ..., K], w [T, K, C].
+    """
     return apply(_PoolProduct, w, columns=columns, size=height // 2 * (width // 2) * images)

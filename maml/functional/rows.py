@@ -1,4 +1,6 @@
-"""Rows of activations [T, M, C]: sums over them and repetition, and differentiation by hand-written derivatives."""
+"""Rows of activations [T, M, C]: sums over them and repetition, and differentiation by hand-written
+derivatives.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,11 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-CACHE = 4 << 20  # bytes that are worked on at once, so that the next operation finds them in the processor's cache
+CACHE = (
+    4 << 20
+    # bytes that are worked on at once, so that the next operation finds them in the processor's
+    # cache
+)
 
 
 @lru_cache(maxsize=256)
@@ -34,13 +40,17 @@ def repeat_rows(v: Tensor, rows: int) -> Tensor:
 def append_zero_row(x: Tensor) -> Tensor:
     """[T, M, C] -> [T, M + 1, C]; the row that patch tables point to outside of the image."""
     zero = paddle.zeros([x.shape[0], 1, x.shape[2]], x.dtype)
-    zero.stop_gradient = x.stop_gradient  # Paddle differentiates a concatenation twice only if all of its parts need gradients
+    zero.stop_gradient = (
+        x.stop_gradient
+    )  # Paddle differentiates a concatenation twice only if all of its parts need gradients
     return paddle.concat([x, zero], axis=1)
 
 
 def apply(layer: type[PyLayer], *tensors: Tensor, **constants) -> Tensor:
-    """`layer` of `tensors`, whose `forward(ctx, needs, *tensors, **constants)` is told which of them need a gradient.
+    """`layer` of `tensors`, whose `forward(ctx, needs, *tensors, **constants)` is told which of
+    them need a gradient.
 
-    Its `backward` must answer None for those that need none, and inside `forward` that is no longer known.
+    Its `backward` must answer None for those that need none, and inside `forward` that is no longer
+    known.
     """
     return layer.apply(tuple(not t.stop_gradient for t in tensors), *tensors, **constants)

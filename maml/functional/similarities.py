@@ -1,4 +1,4 @@
-"""How alike embeddings are: [T, N, D] and [T, M, D] -> scores [T, N, M], higher for what is nearer."""
+"""Similarity of embeddings: [T, N, D] and [T, M, D] -> scores [T, N, M], higher where nearer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from paddle import Tensor
 
 def negative_squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """-|a - b|^2, summed over dimensions: 2 ab - |a|^2 - |b|^2."""
-    return 2 * paddle.matmul(a, b, transpose_y=True) - (a * a).sum(-1).unsqueeze(2) - (b * b).sum(-1).unsqueeze(1)
+    return (
+        2 * paddle.matmul(a, b, transpose_y=True)
+        - (a * a).sum(-1).unsqueeze(2)
+        - (b * b).sum(-1).unsqueeze(1)
+    )
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -28,4 +32,8 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return paddle.matmul(a, b, transpose_y=True)
 
 
-SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"euclidean": negative_squared_distance, "cosine": cosine, "dot": dot}
+SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "euclidean": negative_squared_distance,
+    "cosine": cosine,
+    "dot": dot,
+}

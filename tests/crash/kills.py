@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kill training runs by SIGKILL at random moments, resume them, and compare their ends with those of runs that nobody disturbed.
+"""Kill training runs by SIGKILL at random moments, resume them, and compare their ends with those
+of runs that nobody disturbed.
 
 example:
   python tests/crash/kills.py --kills 50
@@ -25,11 +26,40 @@ sys.path.insert(0, str(ROOT))
 from maml import checkpoint, glyphs, omniglot, runtime  # noqa: E402
 
 METHODS = {
-    "maml": ["--workers", "2", "--task_num", "2", "--glob_update_step", "1", "--glob_update_step_test", "1"],
+    "maml": [
+        "--workers",
+        "2",
+        "--task_num",
+        "2",
+        "--glob_update_step",
+        "1",
+        "--glob_update_step_test",
+        "1",
+    ],
     "protonet": ["--algorithm", "protonet", "--train_way", "10", "--task_num", "1"],
-    "siamese": ["--algorithm", "siamese", "--train_way", "10", "--train_query", "1", "--task_num", "1"],
+    "siamese": [
+        "--algorithm",
+        "siamese",
+        "--train_way",
+        "10",
+        "--train_query",
+        "1",
+        "--task_num",
+        "1",
+    ],
 }
-OFTEN = ["--k_query", "1", "--save_every", "1", "--val_every", "20", "--val_tasks", "2", "--print_every", "50"]
+OFTEN = [
+    "--k_query",
+    "1",
+    "--save_every",
+    "1",
+    "--val_every",
+    "20",
+    "--val_tasks",
+    "2",
+    "--print_every",
+    "50",
+]
 COMPARED = ("weights", "running", "optimizer", "tasks", "best", "epoch", "history")
 
 
@@ -62,8 +92,22 @@ class Experiment:
 
     def __init__(self, method: str, epochs: int, data: Path, folder: Path):
         self.folder = folder
-        self.command = [sys.executable, "train.py", "--data", str(data), "--logdir", str(folder / "log"), "--checkpoints",
-                        str(folder / "checkpoints"), "--workers", "1", "--epochs", str(epochs), *METHODS[method], *OFTEN]
+        self.command = [
+            sys.executable,
+            "train.py",
+            "--data",
+            str(data),
+            "--logdir",
+            str(folder / "log"),
+            "--checkpoints",
+            str(folder / "checkpoints"),
+            "--workers",
+            "1",
+            "--epochs",
+            str(epochs),
+            *METHODS[method],
+            *OFTEN,
+        ]
         self.environment = {**os.environ, **runtime.environment()}
         self.name = method
 
@@ -72,10 +116,19 @@ class Experiment:
         return self.folder / "log" / self.name / "resume.pkl"
 
     def start(self) -> subprocess.Popen:
-        """Train in a process group of its own, from where it stopped if it left anything to go on from."""
+        """Train in a process group of its own, from where it stopped if it left anything to go on
+        from.
+        """
         go_on = ["--resume"] if self.resume_path.exists() else []
-        return subprocess.Popen([*self.command, "--name", self.name, *go_on], cwd=ROOT, env=self.environment, start_new_session=True,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*self.command, "--name", self.name, *go_on],
+            cwd=ROOT,
+            env=self.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def finish(self) -> dict:
         """Train to the end; the final state."""
@@ -85,12 +138,15 @@ class Experiment:
         return checkpoint.load(self.resume_path)
 
     def kill(self, after: float) -> int | None:
-        """Kill the process group `after` so many seconds, unless training ends before; the epoch it had saved. Whatever is left must be
-        whole, and nobody may be left running."""
+        """Kill the process group `after` so many seconds, unless training ends before; the epoch it
+        had saved. Whatever is left must be whole, and nobody may be left running.
+        """
         process = self.start()
         try:
             _, complaint = process.communicate(timeout=after)
-            assert process.returncode == 0, f"{self.name} ended with {process.returncode}: {complaint}"
+            assert process.returncode == 0, (
+                f"{self.name} ended with {process.returncode}: {complaint}"
+            )
             return None
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
@@ -98,14 +154,24 @@ class Experiment:
         deadline = time.monotonic() + 5
         while alive(process.pid) and time.monotonic() < deadline:
             time.sleep(0.01)  # the kernel is still taking them down
-        assert not alive(process.pid), f"{self.name}: processes {alive(process.pid)} outlived their group"
+        assert not alive(process.pid), (
+            f"{self.name}: processes {alive(process.pid)} outlived their group"
+        )
         for path in self.folder.rglob("*.pkl"):
             checkpoint.load(path)
         return checkpoint.load(self.resume_path)["epoch"] if self.resume_path.exists() else 0
 
 
-def torment(method: str, epochs: int, data: Path, folder: Path, kills: int, rng: np.random.Generator, say=print) -> None:
-    """Kill runs of `method` so many times, and compare the end of each with an undisturbed run's."""
+def torment(
+    method: str,
+    epochs: int,
+    data: Path,
+    folder: Path,
+    kills: int,
+    rng: np.random.Generator,
+    say=print,
+) -> None:
+    """Kill runs of `method`, and compare the end of each with that of an undisturbed run."""
     began = time.monotonic()
     expected = Experiment(method, epochs, data, folder / "undisturbed").finish()
     whole = time.monotonic() - began
@@ -128,9 +194,15 @@ def torment(method: str, epochs: int, data: Path, folder: Path, kills: int, rng:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50, help="in all, shared by the methods (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=300, help="of each run (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--kills", type=int, default=50, help="in all, shared by the methods (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=300, help="of each run (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
