@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maml import errors, parallel, runtime
 from maml.config import ANY_WAY, MODES
-from maml.progress import watched
+from maml.system import device, errors, launch
+from maml.system.processes import Processes
+from maml.system.progress import watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from maml.learner import Learner
-    from maml.trained import Trained
+    from maml.algorithms.learner import Learner
+    from maml.training.checkpoint import Trained
 
 EXAMPLE = """examples:
   python evaluate.py --n_way 5 --k_spt 1
@@ -228,26 +229,29 @@ def main() -> int:
         raise errors.UserError(
             f"--bn both is for random tasks; choose one of {' and '.join(MODES)}"
         )
-    if parallel.is_worker():
+    if launch.is_worker():
         return work(arguments)
-    gpus = runtime.gpus() if arguments.use_gpu else 0
-    workers = 1 if arguments.support else arguments.workers or gpus or parallel.cores()
-    return parallel.start(workers, gpu=arguments.use_gpu)
+    gpus = device.gpus() if arguments.use_gpu else 0
+    workers = 1 if arguments.support else arguments.workers or gpus or launch.cores()
+    return launch.start(workers, gpu=arguments.use_gpu)
 
 
 def work(arguments: argparse.Namespace) -> int:
     """One of the processes that measure."""
-    runtime.end_with_parent()
-    gpu = runtime.use_device(arguments.use_gpu)
-    processes = parallel.Processes(gpu)
+    device.end_with_parent()
+    gpu = device.use_device(arguments.use_gpu)
+    processes = Processes(gpu)
     if arguments.use_gpu and not gpu and processes.first:
-        print(runtime.NO_GPU, file=sys.stderr)
+        print(device.NO_GPU, file=sys.stderr)
 
-    from maml import pictures, trained
+    from maml.data import pictures
+    from maml.training import checkpoint
 
     classes = pictures.classes(arguments.support) if arguments.support else []
     model = (
-        trained.read(arguments.checkpoint) if arguments.checkpoint else search(arguments, classes)
+        checkpoint.read(arguments.checkpoint)
+        if arguments.checkpoint
+        else search(arguments, classes)
     )
     if arguments.support:
         return own_pictures(arguments, model, classes)
@@ -260,21 +264,23 @@ def search(arguments: argparse.Namespace, classes: list[Path]) -> Trained:
     """The checkpoint in --checkpoints for what is to be measured; `classes` are those of the user's
     own pictures.
     """
-    from maml import challenge, omniglot, trained
+    from maml.classifier import choose
+    from maml.data import challenge
+    from maml.data.arrays import read_index
 
     folder, algorithm = arguments.checkpoints, arguments.algorithm
     if classes:
-        return trained.find(folder, len(classes), arguments.k_spt or 1, algorithm)
+        return choose.find(folder, len(classes), arguments.k_spt or 1, algorithm)
     if (
         arguments.runs
     ):  # of the evaluation alphabets, which are the background split's test characters
-        return trained.find(folder, challenge.way(arguments.runs), 1, algorithm, split="background")
-    return trained.find(
+        return choose.find(folder, challenge.way(arguments.runs), 1, algorithm, split="background")
+    return choose.find(
         folder,
         arguments.n_way or 5,
         arguments.k_spt or 1,
         algorithm,
-        omniglot.read_index(arguments.data),
+        read_index(arguments.data),
     )
 
 
@@ -282,34 +288,35 @@ def learner_of(
     arguments: argparse.Namespace, model: Trained, n_way: int | None, bn: str
 ) -> Learner:
     """The checkpoint's learner with the settings that `arguments` change, for `n_way` classes."""
-    from maml import trained
+    from maml.training import restore
 
     if arguments.inner_batch_test is not None and model.config.algorithm != "reptile":
         raise errors.UserError(
             f"--inner_batch_test is for reptile, not for {model.config.algorithm}"
         )
     changes = {key: value for key in CHANGES if (value := getattr(arguments, key)) is not None}
-    learner = trained.learner(model, n_way, bn=bn, **changes)
+    learner = restore.learner(model, n_way, bn=bn, **changes)
     if arguments.finetune is None:
         return learner
-    return trained.finetune(
+    return restore.finetune(
         model, learner, arguments.finetune, arguments.finetune_rate, arguments.entropy
     )
 
 
-def random_tasks(
-    arguments: argparse.Namespace, model: Trained, processes: parallel.Processes
-) -> int:
+def random_tasks(arguments: argparse.Namespace, model: Trained, processes: Processes) -> int:
     """Measure on random tasks of the arrays, and print the accuracy, of each mode of batch
     normalisation that is asked for.
     """
     import numpy as np
 
-    from maml import evaluation, omniglot, reports, trained
-    from maml.tasks import AlphabetSampler, TaskSampler
+    from maml.data.arrays import read_arrays
+    from maml.data.tasks import AlphabetSampler, TaskSampler
+    from maml.evaluation import accuracy
+    from maml.reports import console
+    from maml.training import leakage
 
-    arrays, index = omniglot.read(arguments.data)
-    warning = trained.check_data(model, index, arguments.part)
+    arrays, index = read_arrays(arguments.data)
+    warning = leakage.check_data(model, index, arguments.part)
     if processes.first and warning:
         print(warning, file=sys.stderr)
     if arguments.bn == "both" and model.config.algorithm in ANY_WAY:
@@ -334,7 +341,7 @@ def random_tasks(
         )
 
     sampler = tasks_of(images)
-    results = evaluation.evaluate_together(
+    results = accuracy.evaluate_together(
         learners,
         sampler,
         arguments.tasks,
@@ -347,7 +354,7 @@ def random_tasks(
     if not processes.first:
         return 0
     if arguments.figures:
-        from maml import figures
+        from maml.reports import figures
 
         drawn = {
             **figures.of_checkpoint(model, learners[0], sampler),
@@ -357,7 +364,7 @@ def random_tasks(
             numbers = np.arange(images.shape[0] * images.shape[1]).reshape(
                 [*images.shape[:2], 1, 1]
             )
-            asked = evaluation.queries(tasks_of(numbers), arguments.tasks)[..., 0]
+            asked = accuracy.queries(tasks_of(numbers), arguments.tasks)[..., 0]
             drawn["hardest.png"] = figures.of_hardest(
                 model.path.stem, images, rows, asked, results[0].correct
             )
@@ -380,7 +387,7 @@ def random_tasks(
         }
         if arguments.within_alphabet is not None:
             report["within_alphabet"] = arguments.within_alphabet or "any"
-        print(json.dumps(report) if arguments.json else reports.of_random_tasks(report))
+        print(json.dumps(report) if arguments.json else console.of_random_tasks(report))
     return 0
 
 
@@ -409,11 +416,11 @@ def common(arguments: argparse.Namespace, model: Trained, bn: str) -> dict:
     return said
 
 
-def one_shot_challenge(
-    arguments: argparse.Namespace, model: Trained, processes: parallel.Processes
-) -> int:
+def one_shot_challenge(arguments: argparse.Namespace, model: Trained, processes: Processes) -> int:
     """Measure on Omniglot's own one-shot challenge, and print the error rates."""
-    from maml import challenge, evaluation, reports
+    from maml.data import challenge
+    from maml.evaluation import accuracy
+    from maml.reports import console
 
     runs = challenge.read(arguments.runs, model.state["data"]["image_size"])
     if not processes.first:
@@ -428,7 +435,7 @@ def one_shot_challenge(
     bn = arguments.bn or model.config.bn_mode
     learner = learner_of(arguments, model, max(run.task.support_y.shape[1] for run in runs), bn)
     wrong = {
-        run.name: round(1 - evaluation.measure(learner, run.task, every_step=False).mean, 6)
+        run.name: round(1 - accuracy.measure(learner, run.task, every_step=False).mean, 6)
         for run in runs
     }
     report = {
@@ -436,7 +443,7 @@ def one_shot_challenge(
         "runs": wrong,
         "error": round(sum(wrong.values()) / len(wrong), 6),
     }
-    print(json.dumps(report) if arguments.json else reports.of_challenge(report))
+    print(json.dumps(report) if arguments.json else console.of_challenge(report))
     return 0
 
 
@@ -444,14 +451,16 @@ def own_pictures(arguments: argparse.Namespace, model: Trained, classes: list[Pa
     """Tell the classes of the user's own pictures, and print them."""
     import numpy as np
 
-    from maml import pictures, reports, trained
+    from maml.classifier import predict
+    from maml.data import pictures
+    from maml.reports import console
 
     size = model.state["data"]["image_size"]
     support = pictures.read_support(classes, size)
     query = pictures.read_queries(arguments.query, support.classes, size)
     bn = arguments.bn or "inductive"  # a few pictures have no statistics to speak of
     learner = learner_of(arguments, model, len(classes), bn)
-    probabilities = trained.probabilities(learner, support.x[None], support.y[None], query.x[None])[
+    probabilities = predict.probabilities(learner, support.x[None], support.y[None], query.x[None])[
         0
     ]  # [N, way]
     told = probabilities.argmax(axis=1)
@@ -473,12 +482,12 @@ def own_pictures(arguments: argparse.Namespace, model: Trained, classes: list[Pa
     if known.any():
         report["accuracy"] = round(float(np.mean(told[known] == query.y[known])), 4)
     if arguments.figures:
-        from maml import plots
+        from maml.reports import plots
 
         save(
             arguments.figures, {"pictures.png": plots.told_pictures(support, query, probabilities)}
         )
-    print(json.dumps(report, ensure_ascii=False) if arguments.json else reports.of_pictures(report))
+    print(json.dumps(report, ensure_ascii=False) if arguments.json else console.of_pictures(report))
     return 0
 
 
@@ -486,7 +495,8 @@ def save(folder: str, figures: dict[str, Figure]) -> None:
     """Write figures, by file name, to `folder`, as PNGs and for VisualDL."""
     from visualdl import LogWriter
 
-    from maml import files, plots
+    from maml.reports import plots
+    from maml.system import files
 
     files.write(
         {

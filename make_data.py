@@ -5,8 +5,11 @@
 
 from pathlib import Path
 
-from maml import errors, omniglot
-from maml.progress import watched
+from maml.data.arrays import convert, save_arrays
+from maml.data.raw import RAW_SIZE
+from maml.data.splits import PARTS, character_of
+from maml.system import errors
+from maml.system.progress import watched
 
 EXAMPLE = """example:
   python make_data.py --raw data/omniglot
@@ -55,14 +58,14 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
     arguments = parser.parse_args()
-    if not 8 <= arguments.image_size <= omniglot.RAW_SIZE:
+    if not 8 <= arguments.image_size <= RAW_SIZE:
         raise errors.UserError(
-            f"--image-size must be between 8 and {omniglot.RAW_SIZE}, not {arguments.image_size}"
+            f"--image-size must be between 8 and {RAW_SIZE}, not {arguments.image_size}"
         )
     if arguments.seed < 0:
         raise errors.UserError(f"--seed must be at least 0, not {arguments.seed}")
 
-    arrays, index = omniglot.convert(
+    arrays, index = convert(
         arguments.raw,
         arguments.image_size,
         arguments.split,
@@ -70,18 +73,15 @@ def main() -> None:
         arguments.lists,
         progress=lambda items, total: watched(items, total, "characters", "reading"),
     )
-    omniglot.save(arrays, index, arguments.out)
-    characters = {
-        part: len({omniglot.character_of(row) for row in index.rows[part]})
-        for part in omniglot.PARTS
-    }
+    save_arrays(arrays, index, arguments.out)
+    characters = {part: len({character_of(row) for row in index.rows[part]}) for part in PARTS}
     if index.source == "stand-in":
         print("These are the procedural stand-in's characters, NOT Omniglot's.")
     print(
         f"{sum(characters.values())} character folders,"
-        f" {' / '.join(str(characters[part]) for part in omniglot.PARTS)}"
+        f" {' / '.join(str(characters[part]) for part in PARTS)}"
     )
-    for part in omniglot.PARTS:
+    for part in PARTS:
         print(f"{Path(arguments.out) / f'omniglot_{part}.npy'}: {arrays[part].shape}")
 
 

@@ -3,8 +3,10 @@
 and log the run for VisualDL.
 """
 
-from maml import config as configuration
-from maml import errors, parallel, runtime
+from maml import config
+from maml.cli import flags
+from maml.system import device, errors, launch
+from maml.system.processes import Processes
 
 EXAMPLE = """examples:
   python train.py --n_way 5 --k_spt 1                               MAML with the defaults
@@ -21,45 +23,49 @@ def main() -> int:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run of this name where it stopped"
     )
-    configuration.add_flags(parser)
+    flags.add_flags(parser)
     arguments = parser.parse_args()
-    config = configuration.from_flags(arguments)
+    config = flags.from_flags(arguments)
 
-    if parallel.is_worker():
+    if launch.is_worker():
         return work(config, arguments.resume)
-    from maml import omniglot, runs
+    from maml.data.arrays import read_index
+    from maml.training import names
 
-    omniglot.read_index(config.data)
-    name = runs.resumed_name(config) if arguments.resume else runs.new_name(config)
+    read_index(config.data)
+    name = names.resumed_name(config) if arguments.resume else names.new_name(config)
     if name != config.name:
         print(f"this run is called {name}", flush=True)
-    workers = parallel.choose_workers(
-        config.workers, config.task_num, runtime.gpus() if config.use_gpu else 0
+    workers = launch.choose_workers(
+        config.workers, config.task_num, device.gpus() if config.use_gpu else 0
     )
-    return parallel.start(workers, ["--name", name], gpu=config.use_gpu)
+    return launch.start(workers, ["--name", name], gpu=config.use_gpu)
 
 
-def work(config: configuration.Config, resume: bool) -> int:
+def work(config: config.Config, resume: bool) -> int:
     """One of the processes that train."""
-    runtime.end_with_parent()
-    gpu = runtime.use_device(config.use_gpu)
-    processes = parallel.Processes(gpu)
+    device.end_with_parent()
+    gpu = device.use_device(config.use_gpu)
+    processes = Processes(gpu)
 
-    from maml import learner, logs, omniglot, progress, trained, training
+    from maml.data.arrays import read_arrays
+    from maml.reports.log import Log, Silent
+    from maml.system import progress
+    from maml.training import build, checkpoint, leakage, loop, restore
 
     if config.use_gpu and not gpu and processes.first:
-        print(runtime.NO_GPU, flush=True)
-    arrays, index = omniglot.read(config.data)
-    made = learner.make(config, index.image_size, average=processes.average)
+        print(device.NO_GPU, flush=True)
+    arrays, index = read_arrays(config.data)
+    made = build.make(config, index.image_size, average=processes.average)
     if config.start and not resume:
-        origin = trained.read(config.start)
+        origin = checkpoint.read(config.start)
         for part in ("val", "test"):
-            trained.check_data(origin, index, part)
-        trained.start(made, origin)
-    run = training.Run(config, made, arrays, index, processes)
+            leakage.check_data(origin, index, part)
+        restore.start(made, origin)
+    run = loop.Run(config, made, arrays, index, processes)
     if resume:
         run.resume()
-    log = logs.Log(config, run.epoch, index.source) if processes.first else logs.Silent()
+    log = Log(config, run.epoch, index.source) if processes.first else Silent()
     finished = run.train(log)
     log.close(run.best["accuracy"])
     if processes.first and finished:

@@ -19,7 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from maml import config, errors, parallel, runtime  # noqa: E402
+from maml import config
+from maml.system import device, errors, launch
+from maml.system.processes import Processes
 
 BURN_IN = 6  # steps until memory that is kept has stopped growing
 MAML = {"algorithm": "maml"}
@@ -94,14 +96,16 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
 
 def work(name: str, c: config.Config, repeats: int) -> None:
     """One of the processes that share the step; the first prints what it took as JSON."""
-    runtime.end_with_parent()
-    runtime.use_device(c.use_gpu)
-    processes = parallel.Processes()
+    device.end_with_parent()
+    device.use_device(c.use_gpu)
+    processes = Processes()
 
     import numpy as np
     import paddle
 
-    from maml import evaluation, learner, tasks
+    from maml.data import tasks
+    from maml.evaluation import accuracy
+    from maml.training import build
 
     part = processes.part(c.task_num)
     images = (
@@ -112,12 +116,12 @@ def work(name: str, c: config.Config, repeats: int) -> None:
     batch = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1)).sample(
         c.task_num, part
     )
-    made = learner.make(c, average=processes.average)
+    made = build.make(c, average=processes.average)
     evaluates = name.startswith("evaluate")
 
     def step():
         if evaluates:
-            evaluation.measure(made, batch, every_step=False)
+            accuracy.measure(made, batch, every_step=False)
             processes.any(False)  # so that a step ends when the last process ends it
         else:
             made.meta_step(batch)
@@ -215,14 +219,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.setting:
         c = config.Config(**SETTINGS[arguments.setting])
-        if parallel.is_worker():
+        if launch.is_worker():
             work(arguments.setting, c, arguments.repeats)
             return 0
-        return parallel.start(parallel.choose_workers(0, c.task_num))
+        return launch.start(launch.choose_workers(0, c.task_num))
     header = ["step", "seconds", "tasks / s", "peak memory, GiB", "GFLOP", "of GEMM rate"]
     header += ["PyTorch, seconds", "ours / PyTorch's"] if arguments.torch else []
     print(
-        f"{runtime.machine()}, {time.strftime('%Y-%m-%d')}; median of {arguments.rounds} runs of"
+        f"{device.machine()}, {time.strftime('%Y-%m-%d')}; median of {arguments.rounds} runs of"
         f" {arguments.repeats} steps\n"
     )
     print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}", flush=True)

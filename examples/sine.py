@@ -21,8 +21,8 @@ import paddle
 
 from maml.algorithms.maml import MAML
 from maml.algorithms.reptile import Reptile
-from maml.network import Perceptron
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.dense import Perceptron
 
 SHOTS, QUERIES = 10, 50
 

@@ -1,6 +1,6 @@
 """What there is to call: python -m maml."""
 
-from maml import errors
+from maml.system import errors
 
 OVERVIEW = """\
 python make_data.py --help        raw Omniglot to arrays

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from maml import download
+from maml.data import download
 
 NAMES = ("images_background.zip", "images_evaluation.zip")
 

@@ -13,17 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 # before Paddle: its matrix products read the environment once
-from maml import runtime  # noqa: E402
+from maml.system import device
 
-for name, value in runtime.environment().items():
+for name, value in device.environment().items():
     os.environ.setdefault(name, value)
 
-import archive_server  # noqa: E402
-import numpy as np  # noqa: E402
-import paddle  # noqa: E402
-import pytest  # noqa: E402
+import archive_server
+import numpy as np
+import paddle
+import pytest
 
-from maml import glyphs, omniglot  # noqa: E402
+from maml.data import stand_in
+from maml.data.arrays import convert, save_arrays
 
 
 def numerical_gradient(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
@@ -119,7 +120,7 @@ def raw(tmp_path_factory) -> Path:
     background.
     """
     folder = tmp_path_factory.mktemp("raw") / "standin"
-    glyphs.write(folder, alphabets=4, characters=10, seed=1)
+    stand_in.write(folder, alphabets=4, characters=10, seed=1)
     return folder
 
 
@@ -127,7 +128,7 @@ def raw(tmp_path_factory) -> Path:
 def data(raw, tmp_path_factory) -> Path:
     """The corpus as arrays: 24 training, 8 validation and 8 test characters."""
     folder = tmp_path_factory.mktemp("data")
-    omniglot.save(*omniglot.convert(raw, 28, "random", 0), folder)
+    save_arrays(*convert(raw, 28, "random", 0), folder)
     return folder
 
 

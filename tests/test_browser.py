@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import script
 
-from maml import draw
+from maml.draw.server import create, find_models
 
 CHROMIUM, DRIVER = (
     shutil.which("chromium") or shutil.which("chromium-browser"),
@@ -163,7 +163,10 @@ def page(checkpoints):
     from werkzeug.serving import make_server
 
     server = make_server(
-        "127.0.0.1", 0, draw.create(draw.find_models(checkpoints / "checkpoints")), threaded=True
+        "127.0.0.1",
+        0,
+        create(find_models(checkpoints / "checkpoints")),
+        threaded=True,
     )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -5,15 +5,17 @@ import pytest
 from conftest import script
 from PIL import Image
 
-from maml import challenge, checkpoint, omniglot
-from maml.errors import UserError
+from maml.data import challenge
+from maml.data.raw import find_characters
+from maml.system import safe_pickle
+from maml.system.errors import UserError
 
 
 def write_runs(folder, raw, runs=2, way=20):
     """A challenge of stand-in characters: the items of run 1 are the very drawings of their
     classes, those of run 2 others.
     """
-    characters = omniglot.find_characters(raw)[:way]
+    characters = find_characters(raw)[:way]
     for run in range(1, runs + 1):
         here = folder / f"run{run:02}"
         for part in ("training", "test"):
@@ -93,13 +95,13 @@ def test_error_rates_of_a_trained_model(raw, data, tmp_path):
     assert report["runs"]["run01"] == 0 and report["error"] == pytest.approx(
         sum(report["runs"].values()) / 2
     )
-    state = checkpoint.load(tmp_path / "checkpoints" / "s.pkl")
+    state = safe_pickle.load(tmp_path / "checkpoints" / "s.pkl")
     for name, way, split in (
         ("more", 10, "background"),
         ("twenty", 20, "random"),
         ("best", 20, "background"),
     ):
-        checkpoint.save(
+        safe_pickle.save(
             {
                 **state,
                 "config": {**state["config"], "n_way": way},

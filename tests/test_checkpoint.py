@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from maml import checkpoint
-from maml.errors import UserError
+from maml.system import safe_pickle
+from maml.system.errors import UserError
 
 STATE = {
     "weights": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(0.5)],
@@ -17,8 +17,8 @@ STATE = {
 
 
 def test_what_is_saved_is_read_back(tmp_path):
-    checkpoint.save(STATE, tmp_path / "new" / "a.pkl")
-    state = checkpoint.load(tmp_path / "new" / "a.pkl")
+    safe_pickle.save(STATE, tmp_path / "new" / "a.pkl")
+    state = safe_pickle.load(tmp_path / "new" / "a.pkl")
     assert (state["weights"][0] == STATE["weights"][0]).all() and state["weights"][
         0
     ].dtype == np.float32
@@ -46,29 +46,29 @@ def test_reading_executes_nothing(tmp_path, wrap):
     path, mark = tmp_path / "evil.pkl", tmp_path / "executed"
     path.write_bytes(pickle.dumps(wrap(Evil(f"touch {mark}"))))
     with pytest.raises(UserError, match="evil.pkl: is not a checkpoint"):
-        checkpoint.load(path)
+        safe_pickle.load(path)
     assert not mark.exists()
 
 
 def test_damaged_files_are_refused_in_a_sentence(tmp_path):
     path = tmp_path / "a.pkl"
-    checkpoint.save(STATE, path)
+    safe_pickle.save(STATE, path)
     whole = path.read_bytes()
     for end in range(0, len(whole), len(whole) // 50):
         path.write_bytes(whole[:end])
         with pytest.raises(UserError, match="a.pkl: is not a checkpoint"):
-            checkpoint.load(path)
+            safe_pickle.load(path)
     pickled = pickle.dumps({"weights": []})
     path.write_bytes(pickled + hashlib.sha256(pickled).digest())
     with pytest.raises(UserError, match="format"):
-        checkpoint.load(path)
+        safe_pickle.load(path)
     with pytest.raises(UserError, match="cannot be read"):
-        checkpoint.load(tmp_path / "missing.pkl")
+        safe_pickle.load(tmp_path / "missing.pkl")
 
 
 def test_a_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
     path = tmp_path / "a.pkl"
-    checkpoint.save(STATE, path)
+    safe_pickle.save(STATE, path)
     before = path.read_bytes()
 
     def full(*arguments, **options):
@@ -76,5 +76,5 @@ def test_a_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="no space left.*untouched"):
-        checkpoint.save(STATE, path)
+        safe_pickle.save(STATE, path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.pkl"]

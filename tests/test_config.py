@@ -4,15 +4,16 @@ import dataclasses
 import pytest
 from conftest import ROOT, script
 
-from maml import config, learner
-from maml.errors import UserError
+from maml import config
+from maml.system.errors import UserError
+from maml.training import build
 
 
 def parse(*flags):
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
-    config.add_flags(parser)
-    return config.from_flags(parser.parse_args(flags))
+    add_flags(parser)
+    return from_flags(parser.parse_args(flags))
 
 
 def test_defaults_are_the_forerunners():
@@ -133,5 +134,5 @@ def test_committed_configurations_state_only_what_differs(path):
 
 @pytest.mark.parametrize("algorithm", ["maml", "protonet"])
 def test_the_number_of_filters_is_a_setting(algorithm):
-    theta = learner.make(config.Config(algorithm=algorithm, filters=8)).theta
+    theta = build.make(config.Config(algorithm=algorithm, filters=8)).theta
     assert [p.shape for p in theta[:6:3]] == [[9, 8], [9 * 8, 8]]

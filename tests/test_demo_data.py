@@ -11,8 +11,11 @@ import pytest
 from archive_server import NAMES, closed_port, serve
 from conftest import ROOT
 
-from maml import demo_data, download, glyphs, omniglot
-from maml.errors import UserError
+from maml.cli import demo as command
+from maml.data import download, stand_in
+from maml.data.arrays import INDEX, read_arrays
+from maml.data.raw import BACKGROUND_ALPHABETS, EVALUATION_ALPHABETS, STAND_IN_MARK
+from maml.system.errors import UserError
 
 
 @pytest.fixture
@@ -21,20 +24,20 @@ def demo(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OMNIGLOT", raising=False)
     monkeypatch.setattr(sys, "argv", ["demo_data", "--out", "arrays"])
-    official, invent = download.omniglot, glyphs.write
+    official, invent = download.omniglot, stand_in.write
     monkeypatch.setattr(download, "omniglot", lambda folder: official(folder, 5, server.base))
-    monkeypatch.setattr(glyphs, "write", partial(invent, alphabets=5, characters=1))
-    return demo_data.main
+    monkeypatch.setattr(stand_in, "write", partial(invent, alphabets=5, characters=1))
+    return command.main
 
 
 def like_omniglot(folder):
     """A folder whose alphabets have Omniglot's names, and its two archives."""
     made = folder.parent / "made"
-    glyphs.write(made, seed=7)  # as the fixture has patched it
-    (made / omniglot.STAND_IN_MARK).unlink()
+    stand_in.write(made, seed=7)  # as the fixture has patched it
+    (made / STAND_IN_MARK).unlink()
     for group, names in (
-        ("images_background", omniglot.BACKGROUND_ALPHABETS),
-        ("images_evaluation", omniglot.EVALUATION_ALPHABETS),
+        ("images_background", BACKGROUND_ALPHABETS),
+        ("images_evaluation", EVALUATION_ALPHABETS),
     ):
         for alphabet, name in zip(sorted((made / group).iterdir()), names):
             alphabet.rename(alphabet.with_name(name))
@@ -59,7 +62,7 @@ def test_demo_takes_what_omniglot_names(demo, server, tmp_path, monkeypatch, cap
     monkeypatch.setenv("OMNIGLOT", str(tmp_path / "elsewhere"))
     demo()
     assert "DATA: OMNIGLOT\n" in capsys.readouterr().out
-    assert omniglot.read("arrays")[1].source == "omniglot"
+    assert read_arrays("arrays")[1].source == "omniglot"
     assert server.requests == [] and not (tmp_path / "data").exists()
 
 
@@ -85,7 +88,7 @@ def test_demo_takes_the_folder(demo, server, tmp_path, capsys):
     like_omniglot(tmp_path / "data/omniglot")
     demo()
     assert "DATA: OMNIGLOT\n(data/omniglot, found there)" in capsys.readouterr().out
-    assert omniglot.read("arrays")[1].source == "omniglot" and server.requests == []
+    assert read_arrays("arrays")[1].source == "omniglot" and server.requests == []
 
 
 def test_demo_downloads(demo, server, tmp_path, monkeypatch, capsys):
@@ -93,8 +96,7 @@ def test_demo_downloads(demo, server, tmp_path, monkeypatch, capsys):
     demo()
     assert "DATA: OMNIGLOT\n(data/omniglot, the official download)" in capsys.readouterr().out
     assert (
-        omniglot.read("arrays")[1].source == "omniglot"
-        and not (tmp_path / "data/stand-in").exists()
+        read_arrays("arrays")[1].source == "omniglot" and not (tmp_path / "data/stand-in").exists()
     )
 
 
@@ -109,11 +111,11 @@ def test_demo_completes_a_download_that_broke_off_between_archives(
     go_offline(server)
     demo()
     assert "DATA: OMNIGLOT\n(data/omniglot, INCOMPLETE" in capsys.readouterr().out
-    assert sum(map(len, omniglot.read("arrays")[1].rows.values())) == 3
+    assert sum(map(len, read_arrays("arrays")[1].rows.values())) == 3
     server.base = base
     demo()
     assert "the official download" in capsys.readouterr().out
-    assert sum(map(len, omniglot.read("arrays")[1].rows.values())) == 5
+    assert sum(map(len, read_arrays("arrays")[1].rows.values())) == 5
 
 
 def test_demo_stops_when_a_download_breaks_off(demo, server, tmp_path):
@@ -128,7 +130,7 @@ def test_demo_offline_invents_once_and_says_so(demo, server, tmp_path, capsys):
     demo()
     out = capsys.readouterr().out
     assert "DATA: PROCEDURAL STAND-IN, NOT OMNIGLOT\n(data/stand-in, no connection" in out
-    assert omniglot.read("arrays")[1].source == "stand-in"
+    assert read_arrays("arrays")[1].source == "stand-in"
     made = {
         path: path.stat().st_mtime_ns
         for path in [*tmp_path.rglob("*.png"), *tmp_path.rglob("*.npy")]
@@ -142,7 +144,7 @@ def test_demo_offline_invents_once_and_says_so(demo, server, tmp_path, capsys):
 def test_demo_converts_again_when_in_doubt(demo, server, tmp_path, spoil):
     go_offline(server)
     demo()
-    index, raw = tmp_path / "arrays" / omniglot.INDEX, tmp_path / "data/stand-in"
+    index, raw = tmp_path / "arrays" / INDEX, tmp_path / "data/stand-in"
     before = index.stat().st_mtime_ns
     if spoil == "array":
         (tmp_path / "arrays/omniglot_val.npy").unlink()
@@ -152,10 +154,10 @@ def test_demo_converts_again_when_in_doubt(demo, server, tmp_path, spoil):
         os.utime(raw, (time.time() + 60,) * 2)
     else:
         shutil.rmtree(raw)
-        glyphs.write(raw, alphabets=6)
+        stand_in.write(raw, alphabets=6)
         os.utime(raw, (0, 0))
     demo()
     assert index.stat().st_mtime_ns > before
-    assert len(omniglot.read("arrays")[1].rows["train"]) == (
+    assert len(read_arrays("arrays")[1].rows["train"]) == (
         int(0.6 * 6) if spoil == "other images" else 3
     )

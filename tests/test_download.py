@@ -5,8 +5,8 @@ import time
 import pytest
 from archive_server import NAMES, closed_port
 
-from maml import download
-from maml.errors import UserError
+from maml.data import download
+from maml.system.errors import UserError
 
 
 def fetch(server, folder, **options):

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from maml import checkpoint, draw, learner
 from maml.config import Config
-from maml.errors import UserError
+from maml.draw.server import ALGORITHMS, LARGEST_BODY, REMEMBERED, create, find_models
+from maml.system import safe_pickle
+from maml.system.errors import UserError
+from maml.training import build
 
 
 def png(*lines, size=168):
@@ -36,14 +38,14 @@ def folder(tmp_path_factory):
         "sha256": {"train": "", "val": ""},
         "rows": {"train": [], "val": []},
     }
-    for algorithm in draw.ALGORITHMS:
+    for algorithm in ALGORITHMS:
         config = {
             "algorithm": algorithm,
             "n_way": 3,
             "inner_batch_test": 2,
             "glob_update_step_test": 4,
         }
-        made = learner.make(Config(**config))
+        made = build.make(Config(**config))
         running = []
         if algorithm == "protonet":
             running = [
@@ -59,13 +61,13 @@ def folder(tmp_path_factory):
             "best": {"accuracy": 0.5, "epoch": 1},
             "history": [],
         }
-        checkpoint.save(state, out / f"{algorithm}.pkl")
+        safe_pickle.save(state, out / f"{algorithm}.pkl")
     return out
 
 
 @pytest.fixture
 def client(folder):
-    return draw.create(draw.find_models(folder)).test_client()
+    return create(find_models(folder)).test_client()
 
 
 def test_the_page_asks_nobody_else(client):
@@ -133,7 +135,7 @@ def test_malformed_requests_get_400_and_a_sentence(client, path, body, message):
 
 def test_other_mistakes_get_a_4xx_and_a_sentence(client):
     answers = [
-        client.post("/adapt", data="x" * (draw.LARGEST_BODY + 1), content_type="application/json"),
+        client.post("/adapt", data="x" * (LARGEST_BODY + 1), content_type="application/json"),
         client.post("/adapt", data="{"),
         client.post("/adapt", data="{", content_type="application/json"),
         client.get("/adapt"),
@@ -149,7 +151,7 @@ def test_old_supports_are_forgotten(client):
         client.post("/adapt", json={"algorithm": "protonet", "support": [[BAR], [CROSS]]}).json[
             "adapted"
         ]
-        for _ in range(draw.REMEMBERED + 1)
+        for _ in range(REMEMBERED + 1)
     ]
     assert client.post("/classify", json={"adapted": names[0], "query": BAR}).status_code == 400
     assert client.post("/classify", json={"adapted": names[1], "query": BAR}).status_code == 200
@@ -157,11 +159,11 @@ def test_old_supports_are_forgotten(client):
 
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(UserError, match="no checkpoint of maml, reptile, protonet"):
-        draw.find_models(tmp_path)
+        find_models(tmp_path)
 
 
 def test_the_page_has_the_best_model_of_each_method(folder, tmp_path):
-    state = checkpoint.load(folder / "maml.pkl")
+    state = safe_pickle.load(folder / "maml.pkl")
     for name, accuracy, changes in (
         ("a", 0.95, {"n_way": 5}),
         ("b", 0.6, {}),
@@ -171,7 +173,7 @@ def test_the_page_has_the_best_model_of_each_method(folder, tmp_path):
         ("f", 0.9, {"train_on_val": True}),
     ):
         changes = {"n_way": 20, **changes}
-        checkpoint.save(
+        safe_pickle.save(
             {
                 **state,
                 "config": {**state["config"], **changes},
@@ -179,6 +181,6 @@ def test_the_page_has_the_best_model_of_each_method(folder, tmp_path):
             },
             tmp_path / f"{name}.pkl",
         )
-    assert {name: model.path.name for name, model in draw.find_models(tmp_path).items()} == {
+    assert {name: model.path.name for name, model in find_models(tmp_path).items()} == {
         "maml": "c.pkl"
     }

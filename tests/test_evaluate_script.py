@@ -7,8 +7,11 @@ import pytest
 from conftest import evaluate, script, train
 from PIL import Image
 
-from maml import checkpoint, omniglot, trained
-from maml.errors import UserError
+from maml.classifier import choose
+from maml.data.arrays import read_index
+from maml.system import safe_pickle
+from maml.system.errors import UserError
+from maml.training import checkpoint, restore
 
 
 @pytest.mark.both_paddles
@@ -102,20 +105,20 @@ def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_p
     assert "was trained or chosen on" in evaluate(tmp_path / "seed", run[0], status=2).stderr
     script("make_data.py", "--raw", raw, "--out", tmp_path / "size", "--image-size", 20)
     assert "image_size 28, these have 20" in evaluate(tmp_path / "size", run[0], status=2).stderr
-    state = checkpoint.load(file)
+    state = safe_pickle.load(file)
     state["data"]["source"] = "omniglot"
-    checkpoint.save(state, tmp_path / "a.pkl")
+    safe_pickle.save(state, tmp_path / "a.pkl")
     assert (
         "source 'omniglot', these have 'stand-in'"
         in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl", status=2).stderr
     )
     state["data"]["source"], state["data"]["sha256"]["test"] = "stand-in", "other"
-    checkpoint.save(state, tmp_path / "a.pkl")
+    safe_pickle.save(state, tmp_path / "a.pkl")
     assert (
         "differ in some pixels" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl").stderr
     )
     state["weights"][0] = state["weights"][0] * np.float32("nan")
-    checkpoint.save(state, tmp_path / "a.pkl")
+    safe_pickle.save(state, tmp_path / "a.pkl")
     assert (
         "not finite" in evaluate(data, run[0], "--checkpoint", tmp_path / "a.pkl", status=2).stderr
     )
@@ -202,9 +205,9 @@ def test_a_classifier_of_more_classes_serves_fewer(data, run):
 )
 def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
     train(data, tmp_path, "--n_way", 6, "--glob_meta_lr", 0, "--name", "six", *flags)
-    model = trained.read(tmp_path / "checkpoints" / "six.pkl")
+    model = checkpoint.read(tmp_path / "checkpoints" / "six.pkl")
     for way, rate in ((6, 0.1), (3, 0.025)):
-        made = trained.learner(model, way)
+        made = restore.learner(model, way)
         rates = (
             made.inner_lr
             if "reptile" in flags
@@ -213,14 +216,14 @@ def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
             else made.alpha
         )
         np.testing.assert_allclose(rates, rate, rtol=1e-6)
-    assert trained.share(model.config, 20) == 1
+    assert restore.share(model.config, 20) == 1
 
 
 def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, tmp_path):
     """Of learners that serve any task, one for as many classes, though its validation accuracy, of
     harder tasks, is lower; and the best on validation characters that it was not trained on.
     """
-    state = checkpoint.load(run[0] / "checkpoints" / "maml_5w1s.pkl")
+    state = safe_pickle.load(run[0] / "checkpoints" / "maml_5w1s.pkl")
     for way, accuracy, split in ((5, 0.9, "random"), (20, 0.8, "random"), (20, 0.95, "background")):
         made = {
             **state,
@@ -228,15 +231,15 @@ def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, t
             "best": {"accuracy": accuracy, "epoch": 1},
             "data": {**state["data"], "split": split},
         }
-        checkpoint.save(made, tmp_path / f"{split}{way}.pkl")
+        safe_pickle.save(made, tmp_path / f"{split}{way}.pkl")
         seen = {
             **made,
             "config": {**made["config"], "train_on_val": True},
             "best": {"accuracy": 0.99, "epoch": 1},
         }
-        checkpoint.save(seen, tmp_path / f"{split}{way}_seen.pkl")
-    index = omniglot.read_index(data)
-    find = lambda *task, **more: trained.find(tmp_path, *task, **more).path.name  # noqa: E731
+        safe_pickle.save(seen, tmp_path / f"{split}{way}_seen.pkl")
+    index = read_index(data)
+    find = lambda *task, **more: choose.find(tmp_path, *task, **more).path.name  # noqa: E731
     assert (
         find(20, 1, data=index) == "random20.pkl"
         and find(5, 1, data=index) == "random5.pkl"

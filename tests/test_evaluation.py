@@ -2,12 +2,12 @@ import numpy as np
 import paddle
 import pytest
 
-from maml import evaluation
 from maml.algorithms.finetune import FineTune
 from maml.algorithms.maml import MAML
 from maml.algorithms.protonet import ProtoNet
-from maml.network import ConvNet
-from maml.tasks import AlphabetSampler, TaskBatch, TaskSampler
+from maml.data.tasks import AlphabetSampler, TaskBatch, TaskSampler
+from maml.evaluation import accuracy
+from maml.networks.conv import ConvNet
 
 
 class Known:
@@ -49,9 +49,9 @@ def images():
 
 
 def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
-    monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", 1)
+    monkeypatch.setattr(accuracy, "TASKS_AT_ONCE", 1)
     sampler = TaskSampler(images(), 5, 1, 19, rng)
-    result = evaluation.evaluate(Known(), sampler, 30)
+    result = accuracy.evaluate(Known(), sampler, 30)
     assert result.accuracies.shape == (30, 2) and (result.accuracies[:, 0] == 0).all()
     # 100 drawings, 50 of them even; a task's queries are all but 5 of them, so between 45 and 50
     # even of 95
@@ -71,9 +71,9 @@ def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
     ids=["any alphabet", "one alphabet"],
 )
 def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeypatch, sample):
-    monkeypatch.setattr(evaluation, "TASKS_AT_ONCE", 1)
-    result = evaluation.evaluate(Known(), sample(images()), 7)
-    asked = evaluation.queries(sample(np.arange(100).reshape(5, 20, 1, 1)), 7)
+    monkeypatch.setattr(accuracy, "TASKS_AT_ONCE", 1)
+    result = accuracy.evaluate(Known(), sample(images()), 7)
+    asked = accuracy.queries(sample(np.arange(100).reshape(5, 20, 1, 1)), 7)
     assert asked.shape == (7, 95, 1) and result.correct.shape == (7, 95)
     assert (result.correct == (asked[..., 0] % 2 == 0)).all()
     assert np.allclose(result.correct.mean(axis=1), result.accuracies[:, 1])
@@ -81,7 +81,7 @@ def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeyp
 
 def test_interval_is_of_the_mean_over_tasks():
     accuracies = np.array([[0.0, 0.5], [0.0, 0.7], [0.0, 0.9], [0.0, 0.7]])
-    result = evaluation.Result(accuracies, accuracies, accuracies)
+    result = accuracy.Result(accuracies, accuracies, accuracies)
     assert result.mean == pytest.approx(0.7)
     assert result.interval == pytest.approx(1.96 * np.std([0.5, 0.7, 0.9, 0.7], ddof=1) / 2)
 
@@ -92,10 +92,8 @@ def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
         ConvNet(5, rng, image_size=12, filters=4), alpha=0.4, beta=0.1, steps=1, steps_test=2
     )
     tasks = TaskSampler(x, 5, 1, 3, rng).sample(6)
-    together = evaluation.measure(learner, tasks)
-    alone = [
-        evaluation.measure(learner, TaskBatch(*(a[t : t + 1] for a in tasks))) for t in range(6)
-    ]
+    together = accuracy.measure(learner, tasks)
+    alone = [accuracy.measure(learner, TaskBatch(*(a[t : t + 1] for a in tasks))) for t in range(6)]
     assert (together.accuracies == np.concatenate([r.accuracies for r in alone])).all()
     assert np.allclose(together.losses, np.concatenate([r.losses for r in alone]), rtol=1e-4)
 
@@ -115,10 +113,10 @@ def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     hook = proto.network.register_forward_pre_hook(
         lambda layer, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1])
     )
-    found = evaluation.evaluate(learner, sample(), 8)
+    found = accuracy.evaluate(learner, sample(), 8)
     hook.remove()
     assert sum(seen) == 120
-    expected = evaluation.measure(learner, sample().sample(8))
+    expected = accuracy.measure(learner, sample().sample(8))
     assert (found.accuracies == expected.accuracies).all() and np.allclose(
         found.losses, expected.losses, rtol=1e-4
     )

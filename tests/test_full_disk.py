@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import script
 
-from maml import checkpoint, omniglot
-from maml.errors import UserError
+from maml.data.arrays import read_arrays, save_arrays
+from maml.system import safe_pickle
+from maml.system.errors import UserError
 
 RUN = [
     "--task_num",
@@ -84,8 +85,8 @@ SPOIL = pytest.mark.parametrize(
 def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
     train(data, disk, "--epochs", 2)
     state = disk / "log" / "run" / "resume.pkl"
-    checkpoint.save(
-        {**checkpoint.load(state), "config": {**checkpoint.load(state)["config"], "epochs": 100}},
+    safe_pickle.save(
+        {**safe_pickle.load(state), "config": {**safe_pickle.load(state)["config"], "epochs": 100}},
         state,
     )
     before = {path: path.read_bytes() for path in disk.rglob("*.pkl")}
@@ -97,7 +98,7 @@ def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
         and done.stderr.count("error:") == 1
     )
     assert len(before) == 2 and {path: path.read_bytes() for path in disk.rglob("*.pkl")} == before
-    assert checkpoint.load(state)["epoch"] == 2 and not list(disk.rglob("*.part"))
+    assert safe_pickle.load(state)["epoch"] == 2 and not list(disk.rglob("*.part"))
 
 
 @SPOIL
@@ -122,17 +123,17 @@ def test_make_data_writes_all_or_nothing(raw, disk, spoil, message):
 
 
 def test_a_disk_that_fills_up_within_an_array(data, disk):
-    arrays, index = omniglot.read(data)
+    arrays, index = read_arrays(data)
     arrays["train"] = np.concatenate([arrays["train"]] * 30)  # 11 MB
     with pytest.raises(UserError, match="no space left on the disk"):
-        omniglot.save(arrays, index, disk)
+        save_arrays(arrays, index, disk)
     assert not list(disk.rglob("*omniglot*"))
 
 
 def test_a_write_that_fails_half_way_leaves_the_former_file(disk):
     path = disk / "a.pkl"
-    checkpoint.save({"weights": [np.zeros(100_000, np.float32)]}, path)
+    safe_pickle.save({"weights": [np.zeros(100_000, np.float32)]}, path)
     before = path.read_bytes()
     with pytest.raises(Exception, match="no space left"):
-        checkpoint.save({"weights": [np.zeros(3_000_000, np.float32)]}, path)
+        safe_pickle.save({"weights": [np.zeros(3_000_000, np.float32)]}, path)
     assert path.read_bytes() == before and os.listdir(disk) == ["a.pkl"]

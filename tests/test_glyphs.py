@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maml import glyphs, omniglot
-from maml.errors import UserError
+from maml.data import stand_in
+from maml.data.arrays import convert
+from maml.data.raw import BACKGROUND_ALPHABETS, STAND_IN_MARK, find_characters, load
+from maml.system.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("glyphs") / "raw"
-    glyphs.write(folder, alphabets=5, characters=6, seed=3)
+    stand_in.write(folder, alphabets=5, characters=6, seed=3)
     return folder
 
 
@@ -24,7 +26,7 @@ def contents(folder):
 
 
 def test_layout_is_omniglots(raw):
-    characters = omniglot.find_characters(raw)
+    characters = find_characters(raw)
     assert [c.name for c in characters[:2]] == [
         "Standin_01/character01",
         "Standin_01/character02",
@@ -32,7 +34,7 @@ def test_layout_is_omniglots(raw):
     assert [c.background for c in characters] == 18 * [True] + 12 * [False]
     assert (raw / "images_background/Standin_02/character01/0007_20.png").is_file()
     assert (raw / "images_evaluation/Standin_05/character06/0030_01.png").is_file()
-    assert not {c.name.split("/")[0] for c in characters} & set(omniglot.BACKGROUND_ALPHABETS)
+    assert not {c.name.split("/")[0] for c in characters} & set(BACKGROUND_ALPHABETS)
 
 
 def test_drawings_are_one_bit_and_ink_is_black(raw):
@@ -46,18 +48,18 @@ def test_drawings_are_one_bit_and_ink_is_black(raw):
 
 
 def test_every_hand_draws_differently(raw):
-    for character in omniglot.find_characters(raw):
+    for character in find_characters(raw):
         assert len({read() for _, read in character.drawings}) == 20
 
 
 def test_marked_so_that_arrays_of_it_say_so(raw):
-    assert "NOT Omniglot" in (raw / omniglot.STAND_IN_MARK).read_text()
-    assert omniglot.convert(raw, 28, "random", 0)[1].source == "stand-in"
+    assert "NOT Omniglot" in (raw / STAND_IN_MARK).read_text()
+    assert convert(raw, 28, "random", 0)[1].source == "stand-in"
 
 
 def test_same_seed_same_bytes(tmp_path):
     for name, seed in (("one", 3), ("again", 3), ("other", 4)):
-        glyphs.write(tmp_path / name, alphabets=2, characters=3, seed=seed)
+        stand_in.write(tmp_path / name, alphabets=2, characters=3, seed=seed)
     one, other = contents(tmp_path / "one"), contents(tmp_path / "other")
     assert contents(tmp_path / "again") == one and len(one) == 121
     assert [name for name in one if one[name] == other[name]] == []
@@ -66,13 +68,7 @@ def test_same_seed_same_bytes(tmp_path):
 def test_nearest_neighbour_is_better_than_chance_and_not_perfect(raw):
     rng = np.random.default_rng(0)
     images = (
-        np.stack(
-            [
-                [omniglot.load(d, 28).ravel() for d in c.drawings]
-                for c in omniglot.find_characters(raw)
-            ]
-        )
-        / 255
+        np.stack([[load(d, 28).ravel() for d in c.drawings] for c in find_characters(raw)]) / 255
     )
     right = []
     for _ in range(400):
@@ -86,19 +82,21 @@ def test_characters_of_an_alphabet_resemble_each_other():
     """They lie closer to each other than to those of other alphabets, on average."""
     of = np.repeat(np.arange(12), 5)
     characters = [
-        character for a in range(12) for character in glyphs._alphabet(np.random.default_rng(a), 5)
+        character
+        for a in range(12)
+        for character in stand_in._alphabet(np.random.default_rng(a), 5)
     ]
     clouds = [
-        np.concatenate([glyphs._path(stroke, 17) for stroke in character])
+        np.concatenate([stand_in._path(stroke, 17) for stroke in character])
         for character in characters
     ]
-    apart = np.array([[glyphs._nearest(one, other).mean() for other in clouds] for one in clouds])
+    apart = np.array([[stand_in._nearest(one, other).mean() for other in clouds] for one in clouds])
     same, itself = of[:, None] == of, np.eye(len(of), dtype=bool)
     assert apart[same & ~itself].mean() < 0.97 * apart[~same].mean()
 
 
 def test_many_characters_of_one_alphabet_end_and_differ(tmp_path):
-    alphabet = glyphs._alphabet(np.random.default_rng(0), 60)
+    alphabet = stand_in._alphabet(np.random.default_rng(0), 60)
     assert (
         len(
             {tuple(np.concatenate([s.points for s in character]).ravel()) for character in alphabet}
@@ -110,7 +108,7 @@ def test_many_characters_of_one_alphabet_end_and_differ(tmp_path):
 def test_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="mine: is there already"):
-        glyphs.write(tmp_path / "mine", alphabets=1, characters=1)
+        stand_in.write(tmp_path / "mine", alphabets=1, characters=1)
     assert list((tmp_path / "mine").iterdir()) == []
 
 
@@ -123,11 +121,11 @@ def test_all_or_nothing(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        glyphs.write(tmp_path / "raw", alphabets=3, characters=1, progress=stop)
+        stand_in.write(tmp_path / "raw", alphabets=3, characters=1, progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unwritable_place_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        glyphs.write(tmp_path / "file" / "raw", alphabets=1, characters=1)
+        stand_in.write(tmp_path / "file" / "raw", alphabets=1, characters=1)

@@ -5,9 +5,10 @@ from conftest import numerical_gradient, relative_error
 
 from maml import functional as fn
 from maml.algorithms.maml import MAML
-from maml.learner import with_distorted_views
-from maml.network import ConvNet, DenseNet, Perceptron
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.conv import ConvNet
+from maml.networks.dense import DenseNet, Perceptron
+from maml.training.build import with_distorted_views
 
 pytestmark = pytest.mark.both_paddles
 WAY = 2

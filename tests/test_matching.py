@@ -6,7 +6,7 @@ from test_protonet import episodes, scores
 
 from maml import functional as fn
 from maml.algorithms.matching import FullContext, Matching
-from maml.network import ConvNet
+from maml.networks.conv import ConvNet
 
 pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 

@@ -9,8 +9,10 @@ import pytest
 from conftest import script
 from PIL import Image
 
-from maml import omniglot
-from maml.errors import UserError
+from maml.data.arrays import INDEX, convert, read_arrays, read_index, save_arrays
+from maml.data.raw import Character, find_characters, load, source_of
+from maml.data.splits import PARTS, character_of, split_characters
+from maml.system.errors import UserError
 
 
 def make(raw, out, *flags, status=0):
@@ -55,11 +57,11 @@ def test_the_one_shot_challenge_beside_the_alphabets_adds_no_characters(raw, lay
             archive.writestr(f"run01/test/item{number:02d}.png", drawing)
     for path in (layouts / "zips").iterdir():
         shutil.copy(path, tmp_path)
-    expected = [c.name for c in omniglot.find_characters(raw)]
-    assert [c.name for c in omniglot.find_characters(tmp_path)] == expected
+    expected = [c.name for c in find_characters(raw)]
+    assert [c.name for c in find_characters(tmp_path)] == expected
     with zipfile.ZipFile(tmp_path / "all_runs.zip") as archive:
         archive.extractall(tmp_path / "all_runs")
-    assert [c.name for c in omniglot.find_characters(tmp_path)] == expected
+    assert [c.name for c in find_characters(tmp_path)] == expected
 
 
 @pytest.mark.parametrize(
@@ -67,14 +69,12 @@ def test_the_one_shot_challenge_beside_the_alphabets_adds_no_characters(raw, lay
     ["all in one", "zips", "unpacked", "folders.zip", "zips.zip", "zips/images_background.zip"],
 )
 def test_every_layout_gives_the_same_characters(raw, layouts, layout):
-    found = omniglot.find_characters(layouts / layout)
-    expected = omniglot.find_characters(raw)
+    found = find_characters(layouts / layout)
+    expected = find_characters(raw)
     if layout == "zips/images_background.zip":
         expected = [c for c in expected if c.background]
     assert [c.name for c in found] == [c.name for c in expected]
-    assert (
-        omniglot.load(found[3].drawings[7], 28) == omniglot.load(expected[3].drawings[7], 28)
-    ).all()
+    assert (load(found[3].drawings[7], 28) == load(expected[3].drawings[7], 28)).all()
     if layout != "all in one":  # invented alphabets are background only by the folder they lie in
         assert [c.background for c in found] == [c.background for c in expected]
 
@@ -87,12 +87,12 @@ def test_make_data_writes_arrays_and_index_and_prints_the_counts(raw, tmp_path):
         and out.count("(8, 20, 1, 28, 28)") == 2
     )
     assert "NOT Omniglot" in out
-    arrays, index = omniglot.read(tmp_path)
+    arrays, index = read_arrays(tmp_path)
     assert (
         arrays["train"].dtype == np.uint8 and index.source == "stand-in" and index.image_size == 28
     )
-    character = next(c for c in omniglot.find_characters(raw) if c.name == index.rows["val"][2])
-    assert (arrays["val"][2, 5, 0] == omniglot.load(character.drawings[5], 28)).all()
+    character = next(c for c in find_characters(raw) if c.name == index.rows["val"][2])
+    assert (arrays["val"][2, 5, 0] == load(character.drawings[5], 28)).all()
     assert (
         arrays["train"][:, :, :, 0, 0].mean() < 25 and arrays["train"].max() > 200
     )  # paper is 0, ink is high
@@ -108,14 +108,14 @@ def test_the_same_inputs_give_the_same_bytes(raw, layouts, tmp_path):
 
 @pytest.mark.parametrize("split", ["random", "background", "vinyals"])
 def test_splits_are_disjoint_by_character(raw, tmp_path, split):
-    characters = omniglot.find_characters(raw)
+    characters = find_characters(raw)
     names = [c.name for c in characters]
     for part, low, high in (("train", 0, 20), ("val", 20, 30), ("test", 30, 40)):
         rows = [f"{name}/rot{turn:03}" for name in names[low:high] for turn in (0, 90, 180, 270)]
         (tmp_path / f"{part}.txt").write_text("\n".join(rows) + "\n")
     for seed in range(5):
-        rows = omniglot.split_characters(characters, split, seed, tmp_path)
-        parts = [{omniglot.character_of(row) for row in rows[part]} for part in omniglot.PARTS]
+        rows = split_characters(characters, split, seed, tmp_path)
+        parts = [{character_of(row) for row in rows[part]} for part in PARTS]
         assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
         assert set.union(*parts) == set(names)
     if split == "background":
@@ -123,19 +123,19 @@ def test_splits_are_disjoint_by_character(raw, tmp_path, split):
 
 
 def test_vinyals_lists_that_share_a_character_are_refused(raw, tmp_path):
-    a, b = [c.name for c in omniglot.find_characters(raw)[:2]]
+    a, b = [c.name for c in find_characters(raw)[:2]]
     for part, rows in (("train", f"{a}/rot000"), ("val", f"{b}/rot000"), ("test", f"{a}/rot090")):
         (tmp_path / f"{part}.txt").write_text(rows)
     with pytest.raises(UserError, match=f"{a} stands in train.txt and in test.txt"):
-        omniglot.split_characters(omniglot.find_characters(raw), "vinyals", 0, tmp_path)
+        split_characters(find_characters(raw), "vinyals", 0, tmp_path)
 
 
 def test_vinyals_rows_are_rotations(raw, tmp_path):
-    name = omniglot.find_characters(raw)[0].name
-    for i, part in enumerate(omniglot.PARTS):
-        other = omniglot.find_characters(raw)[i].name
+    name = find_characters(raw)[0].name
+    for i, part in enumerate(PARTS):
+        other = find_characters(raw)[i].name
         (tmp_path / f"{part}.txt").write_text(f"{other}/rot000\n{other}/rot090\n{other}/rot270\n")
-    arrays, index = omniglot.convert(raw, 28, "vinyals", 0, tmp_path)
+    arrays, index = convert(raw, 28, "vinyals", 0, tmp_path)
     assert index.rows["train"] == [f"{name}/rot000", f"{name}/rot090", f"{name}/rot270"]
     assert (arrays["train"][1, 4, 0] == np.rot90(arrays["train"][0, 4, 0])).all()
     assert (arrays["train"][2, 4, 0] == np.rot90(arrays["train"][0, 4, 0], 3)).all()
@@ -143,7 +143,7 @@ def test_vinyals_rows_are_rotations(raw, tmp_path):
 
 def test_image_size_105_is_the_raw_image(raw, tmp_path):
     make(raw, tmp_path, "--image-size", 105)
-    arrays, index = omniglot.read(tmp_path)
+    arrays, index = read_arrays(tmp_path)
     path = next((raw / "images_background").rglob("*.png"))
     row = (
         index.rows["train"].index(name)
@@ -194,7 +194,7 @@ def test_bad_drawings_are_named_and_nothing_is_written(raw, tmp_path, change, me
 def test_folders_that_link_to_themselves_end(raw, tmp_path):
     folder, path = broken(raw, tmp_path, lambda p: None)
     path.parent.joinpath("loop").symlink_to(folder)
-    assert len(omniglot.find_characters(folder)) == 40
+    assert len(find_characters(folder)) == 40
 
 
 def test_names_in_any_script_but_not_in_no_script(raw, tmp_path):
@@ -204,7 +204,7 @@ def test_names_in_any_script_but_not_in_no_script(raw, tmp_path):
     make(folder, tmp_path / "out")
     assert any(
         row.startswith("字母 ελ/")
-        for rows in omniglot.read_index(tmp_path / "out").rows.values()
+        for rows in read_index(tmp_path / "out").rows.values()
         for row in rows
     )
     os.rename(alphabet.with_name("字母 ελ"), os.fsencode(alphabet.parent) + b"/\xff")
@@ -279,8 +279,8 @@ def test_missing_and_empty_folders_are_named(tmp_path):
 
 
 def test_no_space_leaves_what_was_there(raw, tmp_path, monkeypatch):
-    arrays, index = omniglot.convert(raw, 28, "random", 0)
-    omniglot.save(arrays, index, tmp_path)
+    arrays, index = convert(raw, 28, "random", 0)
+    save_arrays(arrays, index, tmp_path)
     before = listing(tmp_path)
     calls = []
 
@@ -290,9 +290,9 @@ def test_no_space_leaves_what_was_there(raw, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device", file.name)
         file.write(b"half")
 
-    monkeypatch.setattr(omniglot, "_write_array", full)
+    monkeypatch.setattr(raw, "_write_array", full)
     with pytest.raises(UserError, match="no space left"):
-        omniglot.save(arrays, index, tmp_path)
+        save_arrays(arrays, index, tmp_path)
     assert listing(tmp_path) == before
 
 
@@ -306,25 +306,25 @@ def test_read_refuses_what_the_index_does_not_describe(data, tmp_path):
     ):
         np.save(tmp_path / "omniglot_val.npy", bad)
         with pytest.raises(UserError, match=f"omniglot_val.npy.*{message}"):
-            omniglot.read(tmp_path)
+            read_arrays(tmp_path)
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,), }\n"
     (tmp_path / "omniglot_val.npy").write_bytes(
         b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     )
     with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
-        omniglot.read(tmp_path)
+        read_arrays(tmp_path)
     np.save(tmp_path / "omniglot_val.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(UserError, match="omniglot_val.npy: cannot be read"):
-        omniglot.read(tmp_path)
+        read_arrays(tmp_path)
     for text, message in (
         ("{", "not an index"),
         ("[" * 100_000, "not an index"),
         ("{}", "does not tell its data"),
         ("3", "does not tell"),
     ):
-        (tmp_path / omniglot.INDEX).write_text(text)
+        (tmp_path / INDEX).write_text(text)
         with pytest.raises(UserError, match=message):
-            omniglot.read(tmp_path)
+            read_arrays(tmp_path)
 
 
 def test_the_forerunners_cell(data, monkeypatch):
@@ -336,17 +336,17 @@ def test_the_forerunners_cell(data, monkeypatch):
 def test_real_omniglot(real, tmp_path):
     out = make(real, tmp_path).stdout
     assert "1623 character folders, 973 / 325 / 325" in out and "(973, 20, 1, 28, 28)" in out
-    index = json.loads((tmp_path / omniglot.INDEX).read_text())
+    index = json.loads((tmp_path / INDEX).read_text())
     assert index["source"] == "omniglot" and "NOT" not in out
-    characters = omniglot.find_characters(real)
+    characters = find_characters(real)
     assert (
         len({c.name.split("/")[0] for c in characters if c.background}) == 30
         and sum(c.background for c in characters) == 964
     )
     lists = real / "splits" / "vinyals"
     if lists.exists():
-        rows = omniglot.split_characters(characters, "vinyals", 0, lists)
-        assert [len(rows[part]) for part in omniglot.PARTS] == [4112, 688, 1692]
+        rows = split_characters(characters, "vinyals", 0, lists)
+        assert [len(rows[part]) for part in PARTS] == [4112, 688, 1692]
 
 
 def test_files_of_other_systems_are_no_drawings(raw, tmp_path):
@@ -354,8 +354,8 @@ def test_files_of_other_systems_are_no_drawings(raw, tmp_path):
     character = next((tmp_path / "raw").rglob("character01"))
     (character / "._0001_01.png").write_bytes(b"of a Macintosh")
     shutil.copytree(character, tmp_path / "raw" / "__MACOSX" / "Invented" / "character01")
-    assert [c.name for c in omniglot.find_characters(tmp_path / "raw")] == [
-        c.name for c in omniglot.find_characters(raw)
+    assert [c.name for c in find_characters(tmp_path / "raw")] == [
+        c.name for c in find_characters(raw)
     ]
 
 
@@ -364,9 +364,9 @@ def test_folders_that_may_not_be_read_are_named(raw, monkeypatch):
         onerror(PermissionError(13, "Permission denied", f"{top}/Hidden"))
         yield from ()
 
-    monkeypatch.setattr(omniglot.os, "walk", walk)
+    monkeypatch.setattr(raw.os, "walk", walk)
     with pytest.raises(UserError, match="Hidden: cannot be read"):
-        omniglot.find_characters(raw)
+        find_characters(raw)
 
 
 def test_a_seed_below_0_is_refused(raw, tmp_path):
@@ -379,5 +379,5 @@ def test_a_seed_below_0_is_refused(raw, tmp_path):
     [(["Latin", "Greek"], "omniglot"), (["Tengwar"], "omniglot"), (["Latin", "Mine"], "other")],
 )
 def test_omniglots_characters_are_known_by_all_of_their_alphabets(tmp_path, alphabets, source):
-    characters = [omniglot.Character(f"{alphabet}/character01", True, []) for alphabet in alphabets]
-    assert omniglot.source_of(tmp_path, characters) == source
+    characters = [Character(f"{alphabet}/character01", True, []) for alphabet in alphabets]
+    assert source_of(tmp_path, characters) == source

@@ -6,8 +6,8 @@ import pytest
 from conftest import script
 from PIL import Image, ImageDraw
 
-from maml import pictures
-from maml.errors import UserError
+from maml.data import ink, pictures
+from maml.system.errors import UserError
 
 
 def drawn(
@@ -44,7 +44,7 @@ def overlap(a, b):
 
 @pytest.fixture(scope="module")
 def plain():
-    return pictures.like_omniglot(drawn(), 105)
+    return ink.like_omniglot(drawn(), 105)
 
 
 def test_ink_is_centred_of_omniglots_size_and_thin(plain):
@@ -53,7 +53,7 @@ def test_ink_is_centred_of_omniglots_size_and_thin(plain):
         np.flatnonzero((plain > 127).any(axis=0)),
     )
     assert (
-        abs(len(rows) - pictures.INK_SIZE) <= 4
+        abs(len(rows) - ink.INK_SIZE) <= 4
         and abs(rows.mean() - 52) < 2
         and abs(columns.mean() - 52) < 2
     )
@@ -87,7 +87,7 @@ def test_ink_is_centred_of_omniglots_size_and_thin(plain):
     ],
 )
 def test_any_size_place_and_polarity_gives_the_same_drawing(plain, change):
-    assert min(overlap(pictures.like_omniglot(change(), 105), plain)) > 0.85
+    assert min(overlap(ink.like_omniglot(change(), 105), plain)) > 0.85
 
 
 def photo(rng, image):
@@ -106,7 +106,7 @@ def test_a_photograph_with_shadow_noise_and_dirt(plain, rng):
     assert (
         min(
             overlap(
-                pictures.like_omniglot(
+                ink.like_omniglot(
                     photo(rng, drawn(size=(800, 600), at=(250, 150), scale=2, width=18)), 105
                 ),
                 plain,
@@ -125,12 +125,12 @@ def test_a_photograph_that_was_taken_on_its_side(plain, tmp_path):
 
 
 def test_blank_paper_has_no_ink(rng):
-    assert not pictures.find_ink(photo(rng, Image.new("L", (300, 200), 230))).any()
-    assert not pictures.like_omniglot(Image.new("L", (300, 200), 230), 28).any()
+    assert not ink.find_ink(photo(rng, Image.new("L", (300, 200), 230))).any()
+    assert not ink.like_omniglot(Image.new("L", (300, 200), 230), 28).any()
 
 
 def test_otsu_on_two_groups():
-    assert 20 < pictures.otsu(np.array([10, 20, 20, 200, 210])) < 200
+    assert 20 < ink.otsu(np.array([10, 20, 20, 200, 210])) < 200
 
 
 @pytest.fixture

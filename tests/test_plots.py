@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maml import figures, plots
+from maml.reports import figures, plots
 
 
 def test_smooth_keeps_constants_and_averages_neighbours():

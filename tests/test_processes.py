@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY, folders, resume_file, same, train
 
-from maml import checkpoint
+from maml.system import safe_pickle
 
 
 @pytest.mark.both_paddles
@@ -20,12 +20,12 @@ def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
     """
     for workers in (1, 2):
         train(data, tmp_path, "--workers", workers, "--epochs", 1, "--name", workers)
-    one, two = (checkpoint.load(resume_file(tmp_path, name))["optimizer"] for name in ("1", "2"))
+    one, two = (safe_pickle.load(resume_file(tmp_path, name))["optimizer"] for name in ("1", "2"))
     for a, b in zip(one.values(), two.values()):
         assert np.allclose(a, b, rtol=1e-2, atol=1e-4 * np.abs(a).max())
     text = train(data, tmp_path, "--workers", 2).stdout
     assert text.count("epoch: 4") == 1
-    one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
+    one, two = safe_pickle.load(resume_file(run[0])), safe_pickle.load(resume_file(tmp_path))
     assert same(one["tasks"], two["tasks"])
     for a, b in zip(one["weights"], two["weights"]):
         assert (
@@ -37,11 +37,11 @@ def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
 
 def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
     train(data, tmp_path, "--workers", 2, "--epochs", 8)
-    first = checkpoint.load(resume_file(tmp_path))
+    first = safe_pickle.load(resume_file(tmp_path))
     state = {**first, "config": {**first["config"], "epochs": 10}}
-    checkpoint.save({k: v for k, v in state.items() if k != "format"}, resume_file(tmp_path))
+    safe_pickle.save({k: v for k, v in state.items() if k != "format"}, resume_file(tmp_path))
     train(data, tmp_path, "--workers", 1, "--epochs", 10, "--resume")
-    assert checkpoint.load(resume_file(tmp_path))["epoch"] == 10
+    assert safe_pickle.load(resume_file(tmp_path))["epoch"] == 10
 
 
 def test_a_worker_that_dies_ends_the_run(data, tmp_path):
@@ -63,7 +63,7 @@ def test_a_worker_that_dies_ends_the_run(data, tmp_path):
         and complaint
         and not any(os.path.exists(f"/proc/{w}") for w in workers)
     )
-    assert checkpoint.load(resume_file(tmp_path))["epoch"] >= 3
+    assert safe_pickle.load(resume_file(tmp_path))["epoch"] >= 3
 
 
 def children(pid):
@@ -96,7 +96,7 @@ def test_every_algorithm_takes_the_same_steps_on_two_processes(data, tmp_path, f
     """Three tasks, of which one process gets one and the other two."""
     for workers in (1, 2):
         train(data, tmp_path, *flags, "--task_num", 3, "--name", workers, "--workers", workers)
-    one, two = (checkpoint.load(resume_file(tmp_path, name)) for name in ("1", "2"))
+    one, two = (safe_pickle.load(resume_file(tmp_path, name)) for name in ("1", "2"))
     assert same(one["tasks"], two["tasks"])
     assert max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 5e-3
 
@@ -129,7 +129,7 @@ def test_under_paddles_own_launcher_as_two_nodes(data, run, tmp_path):
         for _ in range(2)
     ]
     assert [node.wait(timeout=120) for node in nodes] == [0, 0]
-    one, two = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
+    one, two = safe_pickle.load(resume_file(run[0])), safe_pickle.load(resume_file(tmp_path))
     assert (
         same(one["tasks"], two["tasks"])
         and max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 4e-3

@@ -1,6 +1,6 @@
 import pytest
 
-from maml import progress
+from maml.system import progress
 
 
 def test_durations():

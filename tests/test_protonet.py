@@ -6,8 +6,8 @@ from conftest import check_twice_differentiable, gradient_and_differences, relat
 from maml import functional as fn
 from maml.algorithms.metric import class_means
 from maml.algorithms.protonet import ProtoNet
-from maml.network import ConvNet
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.conv import ConvNet
 
 POINTS = np.array([[[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]])
 LABELS = np.array([[0, 1, 0, 1]])

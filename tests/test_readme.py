@@ -12,8 +12,11 @@ import pytest
 from conftest import ROOT, script
 from PIL import Image
 
-from maml import checkpoint, glyphs, runs, table
 from maml.config import make, read_yaml
+from maml.data import stand_in
+from maml.reports import table
+from maml.system import safe_pickle
+from maml.training import names
 
 READMES = [ROOT / name for name in table.READMES]
 SHORT = {
@@ -80,7 +83,7 @@ def test_every_checkpoint_has_its_results_and_configuration():
         assert results["results"] or path.stem in table.STAGES, f"{path.name} was not measured"
         stated = ROOT / "configs" / f"{path.stem}.yaml"
         config = make(read_yaml(stated), str(stated))
-        different = runs.differences(config, checkpoint.load(path))
+        different = names.differences(config, safe_pickle.load(path))
         if config.algorithm in (
             "maml",
             "reptile",
@@ -103,7 +106,7 @@ def workplace(tmp_path_factory):
             or path.name.startswith("requirements")
         ):
             (folder / path.name).symlink_to(path)
-    glyphs.write(folder / "data" / "omniglot", alphabets=10, characters=10)
+    stand_in.write(folder / "data" / "omniglot", alphabets=10, characters=10)
     script("make_data.py", cwd=folder)
     lists = folder / "data" / "omniglot" / "splits" / "vinyals"
     lists.mkdir(parents=True)

@@ -5,8 +5,8 @@ from conftest import relative_error
 
 from maml import functional as fn
 from maml.algorithms.reptile import Reptile
-from maml.network import ConvNet
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.conv import ConvNet
 
 
 class Point:

@@ -10,8 +10,13 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from maml import config, errors, learner, logs, omniglot, training
-from maml.errors import UserError
+from maml import config
+from maml.cli import flags
+from maml.data.arrays import read_arrays
+from maml.reports import log
+from maml.system import errors
+from maml.system.errors import UserError
+from maml.training import build, loop
 
 SECONDS = 2.0  # within which a setting that cannot be is refused
 SMALL = {
@@ -93,9 +98,9 @@ def stated(draw):
 
 
 def two_steps(c, data):
-    arrays, index = omniglot.read(data)
-    made = learner.make(c, index.image_size)
-    training.Run(c, made, arrays, index).train(logs.Silent())
+    arrays, index = read_arrays(data)
+    made = build.make(c, index.image_size)
+    loop.Run(c, made, arrays, index).train(log.Silent())
 
 
 def check(read, named, data):
@@ -118,7 +123,7 @@ def out(tmp_path_factory):
 def parser():
     made = errors.Parser("", "")
     made.add_argument("--config")
-    config.add_flags(made)
+    flags.add_flags(made)
     return made
 
 
@@ -152,9 +157,7 @@ def test_any_configuration_file_trains_or_names_the_setting(data, out, values):
         for word in (f"--{key}", str(value))
     ]
     flags = ["--config", str(path), *places, *small]
-    check(
-        lambda: config.from_flags(parser().parse_args(flags)), [*values, *SMALL, "any.yaml"], data
-    )
+    check(lambda: flags.from_flags(parser().parse_args(flags)), [*values, *SMALL, "any.yaml"], data)
 
 
 WORDS = st.one_of(
@@ -190,7 +193,7 @@ def test_any_flags_train_or_name_the_setting(data, out, values):
     ]
     flags = [word for key, value in values.items() for word in (f"--{key}", value)]
     check(
-        lambda: config.from_flags(parser().parse_args([*places, *small, *flags])),
+        lambda: flags.from_flags(parser().parse_args([*places, *small, *flags])),
         [*values, *SMALL],
         data,
     )

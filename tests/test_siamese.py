@@ -5,13 +5,14 @@ import pytest
 from conftest import gradient_and_differences, relative_error
 from test_protonet import episodes, scores
 
-from maml import evaluation
-from maml import learner as learners
 from maml.algorithms.siamese import Pairs, Triplets, semi_hard
 from maml.config import Config
-from maml.errors import UserError
-from maml.network import ConvNet, KochNet
-from maml.tasks import TaskSampler
+from maml.data.tasks import TaskSampler
+from maml.evaluation import accuracy
+from maml.networks.conv import ConvNet
+from maml.networks.koch import KochNet
+from maml.system.errors import UserError
+from maml.training import build
 
 pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 
@@ -150,7 +151,7 @@ def test_constant_outputs_score_nothing(rng, way):
     siamese.network.prepare = lambda x: x
     siamese.head = paddle.nn.Linear(12, 1)
     images = rng.integers(0, 256, (30, 20, 1, 6, 6)).astype(np.uint8)
-    assert evaluation.evaluate(siamese, TaskSampler(images, way, 1, 1, rng), 5).mean == 0
+    assert accuracy.evaluate(siamese, TaskSampler(images, way, 1, 1, rng), 5).mean == 0
 
 
 def test_koch_network_as_published(rng):
@@ -203,7 +204,7 @@ def test_koch_network_wants_its_image_size():
             " make_data.py"
         ),
     ):
-        learners.make(Config(algorithm="siamese", network="koch", train_way=4, train_query=1), 28)
+        build.make(Config(algorithm="siamese", network="koch", train_way=4, train_query=1), 28)
 
 
 @pytest.mark.parametrize(

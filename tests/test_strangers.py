@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from maml import checkpoint
-from maml.errors import UserError
+from maml.system import safe_pickle
+from maml.system.errors import UserError
 
 MEMORY = 200 << 20  # bytes that reading any of them may take
 PROTOCOL_4 = b"\x80\x04"
@@ -70,7 +70,7 @@ def hostile(mark) -> dict[str, bytes]:
     return {
         "os.system by reduce": pickle.dumps(Call(os.system, command)),
         "os.system within": pickle.dumps(
-            {"format": checkpoint.FORMAT, "weights": [Call(os.system, command)]}
+            {"format": safe_pickle.FORMAT, "weights": [Call(os.system, command)]}
         ),
         "os.system in an array of objects": pickle.dumps(
             {"weights": [np.array([Call(os.system, command)], dtype=object)]}
@@ -134,13 +134,13 @@ CHILD = """
     import json, resource, sys
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from maml import checkpoint
-    from maml.errors import UserError
+    from maml.system import safe_pickle
+    from maml.system.errors import UserError
 
     def taken():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    checkpoint.load({whole!r})
+    safe_pickle.load({whole!r})
     before, said = taken(), {{}}
     for path in sorted(Path({folder!r}).iterdir()):
         try:
@@ -172,7 +172,7 @@ def whole(tmp_path):
         "best": {"accuracy": 0.5},
         "rng": np.random.default_rng(0).bit_generator.state,
     }
-    checkpoint.save(state, tmp_path / "whole.pkl")
+    safe_pickle.save(state, tmp_path / "whole.pkl")
     return tmp_path / "whole.pkl"
 
 
@@ -233,7 +233,7 @@ def test_a_thousand_mutations_with_a_right_checksum_do_no_harm(tmp_path, whole, 
     """Some give other numbers or names, which nobody could tell from a checkpoint; the others are
     refused.
     """
-    content = whole.read_bytes()[: -checkpoint.DIGEST]
+    content = whole.read_bytes()[: -safe_pickle.DIGEST]
     (tmp_path / "mutated").mkdir()
     for n in range(1000):
         changed = mutated(content, rng)
@@ -250,7 +250,7 @@ def test_truncations_are_refused(tmp_path, whole):
     for end in range(0, len(content), max(1, len(content) // 50)):
         path.write_bytes(content[:end])
         with pytest.raises(UserError, match="is not a checkpoint"):
-            checkpoint.load(path)
+            safe_pickle.load(path)
 
 
 @pytest.mark.parametrize(
@@ -282,10 +282,10 @@ def test_truncations_are_refused(tmp_path, whole):
     ],
 )
 def test_what_fits_no_network_is_refused(tmp_path, change, message):
-    from maml import learner, trained
     from maml.config import Config
+    from maml.training import build, checkpoint, restore
 
-    made = learner.make(Config(algorithm="protonet"))
+    made = build.make(Config(algorithm="protonet"))
     data = {
         "source": "other",
         "split": "random",
@@ -304,19 +304,19 @@ def test_what_fits_no_network_is_refused(tmp_path, change, message):
         "best": {"accuracy": 0.5, "epoch": 1},
         "history": [],
     }
-    checkpoint.save(state, tmp_path / "a.pkl")
-    trained.learner(trained.read(tmp_path / "a.pkl"))
+    safe_pickle.save(state, tmp_path / "a.pkl")
+    restore.learner(checkpoint.read(tmp_path / "a.pkl"))
     change(state)
-    checkpoint.save(state, tmp_path / "a.pkl")
+    safe_pickle.save(state, tmp_path / "a.pkl")
     with pytest.raises(UserError, match=message):
-        trained.learner(trained.read(tmp_path / "a.pkl"))
+        restore.learner(checkpoint.read(tmp_path / "a.pkl"))
 
 
 def test_a_classifier_that_is_a_scalar_cannot_be_cut(tmp_path):
-    from maml import trained
+    from maml.training import checkpoint, restore
 
-    state = checkpoint.load(ROOT / "checkpoints" / "maml_5w1s.pkl")
+    state = safe_pickle.load(ROOT / "checkpoints" / "maml_5w1s.pkl")
     state["weights"][-2] = np.array(1, np.float32)
-    checkpoint.save(state, tmp_path / "a.pkl")
+    safe_pickle.save(state, tmp_path / "a.pkl")
     with pytest.raises(UserError, match="do not fit the network"):
-        trained.learner(trained.read(tmp_path / "a.pkl"), 3)
+        restore.learner(checkpoint.read(tmp_path / "a.pkl"), 3)

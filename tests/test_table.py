@@ -7,10 +7,12 @@ import json
 import pytest
 from conftest import script
 
-from maml import runtime, table, trained
 from maml.config import Config
-from maml.errors import UserError
-from maml.table import Figure
+from maml.reports import table
+from maml.reports.table import Figure
+from maml.system import device
+from maml.system.errors import UserError
+from maml.training import checkpoint
 
 
 def figures(split="random", **settings):
@@ -57,7 +59,7 @@ def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
 
 
 def test_a_group_is_measured_in_one_go(data, run):
-    model = trained.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
+    model = checkpoint.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
     figures = [Figure(5, 1, bn, "distorted support") for bn in table.MODES]
     both = table.evaluated(model, str(data), figures, 3)
     assert [table.figure_of(result) for result in both] == figures
@@ -343,7 +345,7 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         table.measure(weights, [str(data)], tasks, table.MODES)
     assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
     report = json.loads(weights.with_suffix(".json").read_text())
-    assert report["train_on_val"] is True and report["trained_on"] == runtime.machine()
+    assert report["train_on_val"] is True and report["trained_on"] == device.machine()
     assert [(r["kind"], r["tasks"], "finetune" in r) for r in report["results"]] == [
         ("", 6, False),
         ("fine-tuned", 6, True),

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from maml.errors import UserError
-from maml.tasks import AlphabetSampler, TaskSampler, with_distortions
+from maml.data.distortions import with_distortions
+from maml.data.tasks import AlphabetSampler, TaskSampler
+from maml.system.errors import UserError
 
 
 def named_images(classes=12, drawings=20, versions=1):

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY, evaluate, folders, resume_file, same, script, train
 
-from maml import checkpoint, omniglot, training
 from maml.config import Config
-from maml.tasks import ink
+from maml.data.arrays import read_arrays
+from maml.data.tasks import ink
+from maml.system import safe_pickle
+from maml.training import loop
 
 
 @pytest.mark.both_paddles
@@ -26,7 +28,7 @@ def test_training_prints_accuracies_and_keeps_the_best(run):
     assert text.splitlines()[-1].startswith(
         "best validation accuracy on stand-in characters, NOT Omniglot's: "
     )
-    best = checkpoint.load(out / "checkpoints" / "maml_5w1s.pkl")
+    best = safe_pickle.load(out / "checkpoints" / "maml_5w1s.pkl")
     assert [len(h["accuracies"]) for h in best["history"]] == [3] * len(best["history"])
     assert best["best"]["accuracy"] == max(
         h["accuracies"][-1] for h in best["history"] if h["part"] == "validation"
@@ -57,7 +59,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, 
     train(data, tmp_path, "--name", "again")
     train(data, tmp_path, "--name", "other", "--seed", 1)
     first, again, other = (
-        checkpoint.load(resume_file(*where))
+        safe_pickle.load(resume_file(*where))
         for where in ((run[0],), (tmp_path, "again"), (tmp_path, "other"))
     )
     assert same(first["weights"], again["weights"]) and same(first["tasks"], again["tasks"])
@@ -73,15 +75,15 @@ def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
     ]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
     while not (
-        resume_file(tmp_path).exists() and checkpoint.load(resume_file(tmp_path))["epoch"] >= 2
+        resume_file(tmp_path).exists() and safe_pickle.load(resume_file(tmp_path))["epoch"] >= 2
     ):
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert checkpoint.load(resume_file(tmp_path))["epoch"] < 8
+    assert safe_pickle.load(resume_file(tmp_path))["epoch"] < 8
     train(data, tmp_path, "--save_every", 1, "--resume")
-    a, b = checkpoint.load(resume_file(run[0])), checkpoint.load(resume_file(tmp_path))
+    a, b = safe_pickle.load(resume_file(run[0])), safe_pickle.load(resume_file(tmp_path))
     assert a["epoch"] == b["epoch"] == 8
     assert all(same(a[key], b[key]) for key in ("weights", "optimizer", "tasks", "best", "history"))
 
@@ -98,7 +100,7 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and "saved" in out and "--resume" in out
-    assert 4 <= checkpoint.load(resume_file(tmp_path))["epoch"] < 10000
+    assert 4 <= safe_pickle.load(resume_file(tmp_path))["epoch"] < 10000
 
 
 @pytest.mark.parametrize("inner, outer", [(100, 100), (0.1, 1e20)])
@@ -109,7 +111,7 @@ def test_divergence_stops_with_advice_and_the_last_good_state(data, tmp_path, in
     if inner < 1:  # the first step is good there, and is kept
         assert resume_file(tmp_path).exists()
     if resume_file(tmp_path).exists():
-        assert all(np.isfinite(w).all() for w in checkpoint.load(resume_file(tmp_path))["weights"])
+        assert all(np.isfinite(w).all() for w in safe_pickle.load(resume_file(tmp_path))["weights"])
 
 
 def test_resume_refuses_another_configuration(data, run):
@@ -140,15 +142,15 @@ def test_early_stopping(data, tmp_path):
         data, tmp_path, "--glob_meta_lr", 0.0, "--patience", 2, "--val_every", 1, "--epochs", 50
     ).stdout
     assert (
-        checkpoint.load(resume_file(tmp_path))["epoch"] == 3 and "best validation accuracy" in text
+        safe_pickle.load(resume_file(tmp_path))["epoch"] == 3 and "best validation accuracy" in text
     )
 
 
 def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_path):
     train(data, tmp_path, "--train_on_val", "--glob_meta_lr", 0.1)
     best, last = (
-        checkpoint.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"),
-        checkpoint.load(resume_file(tmp_path)),
+        safe_pickle.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"),
+        safe_pickle.load(resume_file(tmp_path)),
     )
     assert best["epoch"] == last["epoch"] == 8 and same(best["weights"], last["weights"])
 
@@ -157,7 +159,7 @@ def test_training_tasks_within_alphabets(data):
     """Classes of a task are those of one alphabet of the training characters, in one of its four
     positions.
     """
-    arrays, index = omniglot.read(data)
+    arrays, index = read_arrays(data)
     rows = index.rows["train"]
     size = min(
         sum(row.startswith(f"{name}/") for row in rows)
@@ -165,7 +167,7 @@ def test_training_tasks_within_alphabets(data):
     )
     for named in (rows, [f"{row}/rot000" for row in rows]):
         config = Config(n_way=size, k_spt=10, k_query=10, within_alphabets=True)
-        tasks = training.training_sampler(config, arrays["train"], named).sample(20)
+        tasks = loop.training_sampler(config, arrays["train"], named).sample(20)
         upright = {
             image.tobytes(): row.split("/")[0]
             for row, drawings in zip(rows, ink(arrays["train"]))
@@ -254,8 +256,8 @@ def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
     origin = run[0] / "checkpoints" / "maml_5w1s.pkl"
     train(data, tmp_path, "--start", origin, "--glob_meta_lr", 0, "--learned_rates", "--n_way", 6)
     old, new = (
-        checkpoint.load(origin)["weights"],
-        checkpoint.load(tmp_path / "checkpoints" / "maml_6w1s.pkl")["weights"],
+        safe_pickle.load(origin)["weights"],
+        safe_pickle.load(tmp_path / "checkpoints" / "maml_6w1s.pkl")["weights"],
     )
     assert len(new) == len(old) + 1 and all((a == b).all() for a, b in zip(old[:-2], new))
     assert new[-3].shape == (*old[-2].shape[:-1], 6) and (new[-1] == np.float32(0.1)).all()
@@ -269,7 +271,7 @@ def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
         "--name",
         "fewer",
     )
-    fewer = checkpoint.load(tmp_path / "checkpoints" / "fewer.pkl")["weights"]
+    fewer = safe_pickle.load(tmp_path / "checkpoints" / "fewer.pkl")["weights"]
     assert (fewer[-2] == new[-3][:, :5]).all() and len(fewer) == len(old)
     assert (
         "not that of this run"

@@ -28,8 +28,8 @@ import paddle
 from paddle import Tensor, nn
 
 from maml import functional as fn
-from maml.network import Network
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.base import Network
 
 
 class Adapted(NamedTuple):

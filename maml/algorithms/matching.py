@@ -33,7 +33,7 @@ from paddle import Tensor, nn
 
 from maml import functional as fn
 from maml.algorithms.metric import MetricLearner, members
-from maml.network import Network
+from maml.networks.base import Network
 
 
 class FullContext(nn.Layer):

@@ -12,8 +12,8 @@ import paddle
 from paddle import Tensor, nn
 
 from maml import functional as fn
-from maml.network import Network
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.base import Network
 
 
 def members(y: Tensor, way: int, dtype: paddle.dtype) -> Tensor:

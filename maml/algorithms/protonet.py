@@ -30,7 +30,7 @@ from paddle import Tensor
 
 from maml import functional as fn
 from maml.algorithms.metric import MetricLearner, class_means, members
-from maml.network import Network
+from maml.networks.base import Network
 
 
 class ProtoNet(MetricLearner):

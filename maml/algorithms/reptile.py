@@ -24,8 +24,8 @@ import paddle
 from paddle import Tensor
 
 from maml import functional as fn
-from maml.network import Network
-from maml.tasks import TaskBatch
+from maml.data.tasks import TaskBatch
+from maml.networks.base import Network
 
 BETA2, EPSILON = 0.999, 1e-8
 

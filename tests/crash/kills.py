@@ -23,7 +23,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from maml import checkpoint, glyphs, omniglot, runtime  # noqa: E402
+from maml.data import stand_in
+from maml.data.arrays import convert, save_arrays
+from maml.system import device, safe_pickle
 
 METHODS = {
     "maml": [
@@ -108,7 +110,7 @@ class Experiment:
             *METHODS[method],
             *OFTEN,
         ]
-        self.environment = {**os.environ, **runtime.environment()}
+        self.environment = {**os.environ, **device.environment()}
         self.name = method
 
     @property
@@ -135,7 +137,7 @@ class Experiment:
         process = self.start()
         _, complaint = process.communicate()
         assert process.returncode == 0, f"{self.name} ended with {process.returncode}: {complaint}"
-        return checkpoint.load(self.resume_path)
+        return safe_pickle.load(self.resume_path)
 
     def kill(self, after: float) -> int | None:
         """Kill the process group `after` so many seconds, unless training ends before; the epoch it
@@ -158,8 +160,8 @@ class Experiment:
             f"{self.name}: processes {alive(process.pid)} outlived their group"
         )
         for path in self.folder.rglob("*.pkl"):
-            checkpoint.load(path)
-        return checkpoint.load(self.resume_path)["epoch"] if self.resume_path.exists() else 0
+            safe_pickle.load(path)
+        return safe_pickle.load(self.resume_path)["epoch"] if self.resume_path.exists() else 0
 
 
 def torment(
@@ -208,8 +210,8 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         raw, data = Path(folder) / "raw", Path(folder) / "data"
-        glyphs.write(raw, alphabets=4, characters=10, seed=1)
-        omniglot.save(*omniglot.convert(raw, 28, "random", 0), data)
+        stand_in.write(raw, alphabets=4, characters=10, seed=1)
+        save_arrays(*convert(raw, 28, "random", 0), data)
         shares = np.diff(np.linspace(0, arguments.kills, len(METHODS) + 1).astype(int))
         for method, kills in zip(METHODS, shares):
             torment(method, arguments.epochs, data, Path(folder) / method, int(kills), rng)

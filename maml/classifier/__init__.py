@@ -1,0 +1,3 @@
+"""What users hold in their hands: the choice of weights, and their predictions. Nothing here
+trains.
+"""

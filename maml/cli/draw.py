@@ -1,0 +1,50 @@
+"""A page to draw on: examples of some classes, then a query, and at once what a trained learner
+thinks of it.
+
+python -m maml.draw starts it on this machine alone.
+"""
+
+from __future__ import annotations
+
+from maml.draw.server import create, find_models
+from maml.system import device, errors, launch
+from maml.system.errors import UserError
+
+EXAMPLE = """examples:
+  python -m maml.draw                          then open http://127.0.0.1:8041
+  python -m maml.draw --checkpoints log/demo --port 9000
+"""
+
+
+def main() -> int:
+    parser = errors.Parser(__doc__, EXAMPLE)
+    parser.add_argument(
+        "--checkpoints",
+        default="checkpoints",
+        metavar="DIR",
+        help="folder with trained weights (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8041,
+        metavar="INT",
+        help="of the page on 127.0.0.1 (default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+    if not launch.is_worker():
+        return launch.start(1)
+    device.end_with_parent()
+    device.use_device(False)
+    models = find_models(arguments.checkpoints)
+    print(
+        f"draw on http://127.0.0.1:{arguments.port} with {', '.join(models)}; Ctrl-C ends",
+        flush=True,
+    )
+    try:
+        create(models).run(host="127.0.0.1", port=arguments.port)
+    except OSError as error:
+        raise UserError(
+            f"port {arguments.port} cannot be used ({error.strerror}); name another by --port"
+        ) from None
+    return 0

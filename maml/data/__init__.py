@@ -1,0 +1,3 @@
+"""Raw files to arrays, arrays to tasks, with NumPy and Pillow alone. Nothing here imports Paddle or
+knows how tasks are learned.
+"""

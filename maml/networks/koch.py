@@ -1,0 +1,77 @@
+"""The Siamese network's encoder as published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from maml import functional as fn
+from maml.networks.base import Network
+
+
+class KochNet(Network):
+    """The Siamese network's encoder as published (Koch et al. 2015, section 3.1, figure 4), with
+    its initial values (3.2) and penalties.
+
+    105 x 105 images; convolutions 10x10/64, 7x7/128, 4x4/128, 4x4/256 without padding, each with
+    ReLU and, but for the last, 2x2-max-pooling; a layer of 4,096 sigmoid units. All tasks share the
+    weights ([1, ...]), and there is no batch normalisation.
+
+    dense_deviation: of the dense layer's initial weights. Its 9,216 inputs are about 0.5 at first,
+    so that with the paper's 0.2 the sums are of the order of 10, where a sigmoid hardly has a
+    gradient; see README for what that does to training.
+    """
+
+    CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters
+    L2 = (2e-4, 2e-4, 2e-4, 2e-4, 1e-3)  # of each layer's weights
+    IMAGE_SIZE = 105
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        dense_deviation: float = 0.2,
+        features: int = 4096,
+        dtype: str = "float32",
+    ):
+        self.features, self.dense_deviation = features, dense_deviation
+        super().__init__(None, rng, dtype)
+
+    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
+        params, channels, size = [], 1, self.IMAGE_SIZE
+        for kernel, filters in self.CONVOLUTIONS:
+            params += [
+                0.01 * rng.standard_normal([filters, channels, kernel, kernel]),
+                0.5 + 0.01 * rng.standard_normal([filters]),
+            ]
+            channels, convolved = filters, size - kernel + 1
+            size = convolved // 2
+        return params + [
+            self.dense_deviation * rng.standard_normal([channels * convolved**2, self.features]),
+            0.5 + 0.01 * rng.standard_normal([self.features]),
+        ]
+
+    def penalty(self, params: Sequence[Tensor]) -> Tensor:
+        return paddle.add_n([lambda_j * (w * w).sum() for lambda_j, w in zip(self.L2, params[::2])])
+
+    def embed(
+        self,
+        params: Sequence[Tensor],
+        x: Any,
+        statistics: Sequence[fn.Statistics | None],
+        record: list[fn.Statistics] | None,
+        twice: bool,
+    ) -> Tensor:
+        tasks, images = x.shape[:2]
+        h = x.flatten(0, 1)  # [T * N, 1, 105, 105]
+        layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]
+        for i, (w, b) in enumerate(layers[:-1]):
+            h = F.relu(F.conv2d(h, w, b))
+            if i < len(layers) - 2:
+                h = F.max_pool2d(h, 2)
+        w, b = layers[-1]
+        return F.sigmoid(F.linear(h.flatten(1), w, b)).reshape([tasks, images, self.features])

@@ -1,0 +1,237 @@
+"""Figures, as matplotlib `Figure`s that touch no global state; colours that the colour-blind can
+tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from maml.data.pictures import Pictures
+from maml.data.tasks import TaskBatch
+
+TRAINING, VALIDATION, WRONG = (
+    "#0072B2",
+    "#E69F00",
+    "#D55E00",
+)  # blue, orange, vermilion of Okabe & Ito
+COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442")
+MARKS = "osD^v"
+
+
+def smooth(values: Sequence[float], window: int) -> np.ndarray:
+    """[n] -> [n], the mean weighted by a Hamming window of `window` (odd) values around each, of
+    those that there are at the ends.
+    """
+    weights = np.hamming(window + 2)[1:-1]
+    around = slice(window // 2, window // 2 + len(values))
+    return (np.convolve(values, weights) / np.convolve(np.ones(len(values)), weights))[around]
+
+
+def learning_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
+    """Accuracy after the last update step over epochs, on training and validation characters, as
+    measured and smoothed.
+
+    `history` is a checkpoint's: {"epoch", "part" ("train" or "validation"), "accuracies"} for each
+    measurement.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for part, colour in (("train", TRAINING), ("validation", VALIDATION)):
+        points = [(h["epoch"], 100 * h["accuracies"][-1]) for h in history if h["part"] == part]
+        if not points:
+            continue
+        epochs, accuracies = zip(*points)
+        window = max(1, len(points) // 20) * 2 + 1
+        axes.plot(epochs, accuracies, ".", color=colour, alpha=0.3)
+        axes.plot(
+            epochs,
+            smooth(accuracies, window),
+            color=colour,
+            label=f"{part} characters, Hamming window of {window}",
+        )
+    axes.set(title=title, xlabel="epoch (meta-iteration)", ylabel="accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def characters(
+    images: np.ndarray, names: Sequence[str], title: str, said: Sequence[str] = ()
+) -> Figure:
+    """A row of drawings for each class: images [classes, drawings, 1, H, W] (ink 1). What is `said`
+    of the first of a row stands over it, in a frame.
+    """
+    rows, columns = images.shape[:2]
+    figure = Figure(figsize=(1.1 * columns + 1.6, 1.1 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for name, text, line, drawings in zip(names, said or [""] * rows, grid, images[:, :, 0]):
+        for axes, drawing, caption in zip(line, drawings, [text] + [""] * columns):
+            _show(axes, drawing, caption, WRONG if caption else "black")
+        line[0].set_ylabel(name.replace("/", "\n"), fontsize=8, rotation=0, ha="right", va="center")
+    return figure
+
+
+def episode(tasks: TaskBatch, title: str, most: int = 5) -> Figure:
+    """The first task: a row for each class, its support in blue frames, then up to `most` of its
+    queries.
+    """
+    support_x, support_y, query_x, query_y = (a[0] for a in tasks)
+    labels = np.unique(support_y)
+    shot, queries = np.bincount(support_y).max(), min(most, np.bincount(query_y, minlength=1).max())
+    figure = Figure(
+        figsize=(1.1 * (shot + queries) + 0.6, 1.2 * len(labels) + 0.6), layout="constrained"
+    )
+    figure.suptitle(f"{title}: support (blue) and query of each class", fontsize=10)
+    grid = figure.subplots(len(labels), shot + queries, squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for label, line in zip(labels, grid):
+        for axes, image in zip(line[:shot], support_x[support_y == label, 0]):
+            _show(axes, image, f"class {label}", TRAINING)
+        for axes, image in zip(line[shot:], query_x[query_y == label, 0]):
+            _show(axes, image, f"class {label}")
+    return figure
+
+
+def update_steps(measured: Mapping[str, np.ndarray], title: str, chance: float) -> Figure:
+    """Accuracy over update steps: for each name, accuracies [tasks, steps + 1] of the same tasks,
+    with the 95% interval of their mean.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for (name, accuracies), colour, mark in zip(measured.items(), (VALIDATION, TRAINING), "so"):
+        mean, deviation = 100 * accuracies.mean(axis=0), 100 * accuracies.std(axis=0, ddof=1)
+        half, steps = 1.96 * deviation / np.sqrt(len(accuracies)), np.arange(len(mean))
+        axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(
+            steps,
+            mean,
+            mark + "-",
+            color=colour,
+            label=f"{name}, {len(accuracies)} tasks, 95% interval",
+        )
+    axes.axhline(100 * chance, color="grey", linestyle=":", label="chance")
+    axes.set(
+        title=title,
+        xlabel="update steps on the support",
+        ylabel="accuracy on queries, %",
+        ylim=(0, 102),
+    )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def embeddings(z: np.ndarray, labels: np.ndarray, support: int, title: str) -> Figure:
+    """Embeddings [N, D] of an episode, whose first `support` are the support, by their two
+    principal components.
+    """
+    centred = z - z.mean(axis=0)
+    _, spread, axes_of = np.linalg.svd(centred, full_matrices=False)
+    x, y = (centred @ axes_of[:2].T).T
+    share = 100 * spread[:2] ** 2 / max((spread**2).sum(), 1e-12)
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    for label in np.unique(labels):
+        colour, mark = COLOURS[label % len(COLOURS)], MARKS[label // len(COLOURS) % len(MARKS)]
+        members = np.flatnonzero(labels == label)
+        known, asked = members[members < support], members[members >= support]
+        axes.scatter(x[asked], y[asked], s=25, color=colour, marker=mark, alpha=0.6)
+        axes.scatter(
+            x[known],
+            y[known],
+            s=130,
+            color=colour,
+            marker=mark,
+            edgecolor="black",
+            label=f"class {label}",
+        )
+    axes.set(
+        title=title,
+        xlabel=f"first component, {share[0]:.0f}% of the variance",
+        ylabel=f"second component, {share[1]:.0f}%",
+    )
+    axes.legend(title="large: support", fontsize=8, ncols=1 if len(np.unique(labels)) <= 10 else 2)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """[H, W, 3] uint8, as VisualDL takes pictures."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3]
+
+
+def told_pictures(
+    support: Pictures, query: Pictures, probabilities: np.ndarray, most: int = 12
+) -> Figure:
+    """The support of each class in a row, and below, each query as it was understood, with its
+    class's probability.
+
+    probabilities: [N_Q, way].
+    """
+    shots = max(np.bincount(support.y))
+    way, shown = len(support.classes), min(most, len(query.x))
+    across = max(shots, min(6, shown))
+    figure = Figure(
+        figsize=(1.3 * across + 0.6, 1.35 * (way + -(-shown // across)) + 0.6), layout="constrained"
+    )
+    figure.suptitle(
+        "Your pictures as the network sees them: the support above, the queries below", fontsize=10
+    )
+    grid = figure.subplots(way + -(-shown // across), across, squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for k, name in enumerate(support.classes):
+        for axes, image in zip(grid[k], support.x[support.y == k][:across]):
+            _show(axes, image[0], name)
+    for axes, image, p, label in zip(grid[way:].ravel(), query.x, probabilities, query.y):
+        wrong = label >= 0 and label != p.argmax()
+        _show(
+            axes,
+            image[0],
+            f"{support.classes[p.argmax()]} {100 * p.max():.0f}%{'  ✗' if wrong else ''}",
+            WRONG if wrong else TRAINING,
+        )
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray, title: str = "", colour: str = "black") -> None:
+    """A drawing [H, W] (ink 1) in a frame."""
+    axes.axis("on")
+    axes.imshow(1 - image, cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=9, color=colour)
+    for spine in axes.spines.values():
+        spine.set(color=colour, linewidth=1 if colour == "black" else 3)
+
+
+def predictions(
+    images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, title: str, most: int = 10
+) -> Figure:
+    """A row of query images [N, 1, H, W] (ink 1), each with its label and what was predicted, the
+    wrong ones marked.
+    """
+    shown = min(most, len(images))
+    figure = Figure(figsize=(1.1 * shown, 2), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    for axes, image, label, guess in zip(
+        np.atleast_1d(figure.subplots(1, shown)), images[:, 0], labels, predicted
+    ):
+        right = label == guess
+        _show(
+            axes,
+            image,
+            f"class {label}\nsaid {guess}{'' if right else '  ✗'}",
+            "black" if right else WRONG,
+        )
+    return figure
