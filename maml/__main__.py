@@ -1,21 +1,36 @@
-"""What there is to call: python -m maml."""
+"""The commands of the project: python -m maml COMMAND."""
+
+from __future__ import annotations
+
+import importlib
+import sys
 
 from maml.system import errors
 
-OVERVIEW = """\
-python make_data.py --help        raw Omniglot to arrays
-python train.py --help            train a learner, see it in VisualDL, resume it
-python evaluate.py --help         measure a checkpoint; tell your own pictures; write figures
-python -m maml.draw --help        a page to draw your own characters on
-python -m maml.table --help       the READMEs' table out of checkpoints
-python -m maml.demo_data --help   the data of make demo
-make help                         demo, tests, table
-"""
+COMMANDS = {
+    "data": "turn raw Omniglot into arrays (make_data.py)",
+    "train": "train a learner, watch it in VisualDL, resume it (train.py)",
+    "evaluate": "measure weights; classify your own pictures; write figures (evaluate.py)",
+    "draw": "open a page on which to draw your own characters",
+    "table": "measure all weights, and write the tables of results",
+    "demo": "get the data that `make demo` trains on",
+}
+OVERVIEW = "\n".join(
+    ["commands:", *(f"  python -m maml {name:9} {text}" for name, text in COMMANDS.items())]
+)
 
 
-def main() -> None:
-    errors.Parser(__doc__, OVERVIEW).parse_args()
-    print(OVERVIEW, end="")
+def main() -> int | None:
+    """Run the command that is named first; its flags follow."""
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        name = sys.argv.pop(1)
+        sys.argv[0] = f"python -m maml {name}"
+        return importlib.import_module(f"maml.cli.{name}").main()
+    parser = errors.Parser(__doc__ or "", f"{OVERVIEW}\n\nEach has --help.", prog="python -m maml")
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND")
+    parser.parse_args()
+    print(OVERVIEW)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Every setting, declared once: its default, meaning, unit and range. YAML files and command lines
-are read against it.
-"""
+"""Every setting of a training run, declared once: default, meaning, range and who it is for."""
 
 from __future__ import annotations
 
@@ -14,15 +12,14 @@ from typing import Any
 
 from maml.system.errors import UserError
 
-ALGORITHMS = ["maml", "reptile", "protonet", "matching", "siamese"]
-ANY_WAY = {
-    "protonet",
-    "matching",
-    "siamese",
-}  # algorithms whose learners, once trained, serve any number of classes and shots
-MODES = ["transductive", "inductive"]  # of batch normalisation in validation and test
-# algorithms whose papers test them with running averages of batch normalisation's statistics
-INDUCTIVE = ANY_WAY
+METHODS = ("maml", "reptile", "protonet", "matching", "siamese")
+METRIC = ("protonet", "matching", "siamese")
+"""methods that compare embeddings: once trained, they serve any number of classes and shots"""
+GRADIENT = ("maml", "reptile")
+"""methods that adapt the network's weights to a task by gradient steps"""
+MODES = ("transductive", "inductive")
+"""of batch normalisation in validation and test"""
+DATA_FOLDER, OWN_WEIGHTS = ".", "checkpoints/own"
 
 
 def option(
@@ -31,346 +28,465 @@ def option(
     help: str,
     low: float = -math.inf,
     high: float = math.inf,
+    *,
     choices: Sequence[str] | None = None,
+    only_for: Sequence[str] = METHODS,
+    alias: str | None = None,
 ) -> Any:
-    """A documented dataclass field; `low` and `high` are both allowed."""
-    return field(
-        default=default,
-        metadata={"group": group, "help": help, "low": low, "high": high, "choices": choices},
-    )
+    """Declare a setting.
+
+    Args:
+        default: its value where nothing is stated; the type is the setting's.
+        group (str): the heading of `--help` that it belongs to.
+        help (str): what it means.
+        low, high (float): the allowed range, both ends included.
+        choices (Sequence[str] | None): the allowed values of a text.
+        only_for (Sequence[str]): the methods that use it; the others refuse it.
+        alias (str | None): another name, of flags, YAML keys and old checkpoints.
+    """
+    metadata = dict(group=group, help=help, low=low, high=high, choices=choices)
+    return field(default=default, metadata={**metadata, "only_for": only_for, "alias": alias})
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one training run. The names are those of the command line and of the YAML
-    files.
+    """The settings of one training run.
+
+    Each field is a flag of `train.py` and a key of configuration files; `train.py --help` explains
+    them. A value of the wrong type, out of range, or for another method is refused.
+
+    Raises:
+        UserError: if a value is refused. The sentence names the setting.
+
+    Example:
+        >>> from maml import Config
+        >>> Config(algorithm="reptile", way=20, inner_lr=0.1).bn_mode
+        'transductive'
     """
 
-    algorithm: str = option("maml", "method", "what to train", choices=ALGORITHMS)
+    algorithm: str = option("maml", "method", "the method to train", choices=METHODS)
     first_order: bool = option(
-        False, "method", "drop the second derivatives from the meta-gradient (FOMAML)"
+        False,
+        "method",
+        "leave the second derivatives out of the meta-gradient (FOMAML)",
+        only_for=["maml"],
     )
     network: str = option(
         "auto",
         "method",
-        "embedding: four convolutions, strided or max-pooled; MAML's dense 256-128-64-64; a 64-64"
-        " perceptron; the Siamese network as published, for 105 x 105 pixels; auto: the algorithm's"
-        " usual one",
+        "the embedding. strided, pooled: four 3x3 convolutions, with stride 2 or 2x2 max-pooling; "
+        "dense: 256-128-64-64 units, as in the MAML paper; perceptron: 64-64 units without batch "
+        "normalisation; koch: the Siamese network as published, for images of 105 x 105 pixels; "
+        "auto: strided for maml and reptile, pooled for the others",
         choices=["auto", "strided", "pooled", "dense", "perceptron", "koch"],
     )
     filters: int = option(
         64,
         "method",
-        "of each convolution of strided and pooled; 64 in the papers",
-        low=1,
-        high=4096,
+        "filters of each convolution of strided and pooled; the papers use 64",
+        1,
+        4096,
     )
     distance: str = option(
         "auto",
         "method",
-        "of queries from prototypes (protonet) or support images (matching); euclidean is squared; "
-        "auto: euclidean for protonet, cosine for matching",
+        "similarity of a query to prototypes (protonet) or to support images (matching); "
+        "euclidean is the squared distance; auto: euclidean for protonet, cosine for matching",
         choices=["auto", "euclidean", "cosine", "dot"],
+        only_for=["protonet", "matching"],
     )
     context_steps: int = option(
         0,
         "method",
-        "full context embeddings of matching with so many steps of attention; 0: none",
-        low=0,
-        high=1000,
+        "attention steps of full context embeddings; 0: no full context embeddings",
+        0,
+        1000,
+        only_for=["matching"],
     )
-    objective: str = option("pairs", "method", "of siamese", choices=["pairs", "triplets"])
+    objective: str = option(
+        "pairs",
+        "method",
+        "what the Siamese network is trained on",
+        choices=["pairs", "triplets"],
+        only_for=["siamese"],
+    )
     negatives: str = option(
-        "semi-hard", "method", "of siamese's triplets", choices=["random", "semi-hard"]
+        "semi-hard",
+        "method",
+        "how the negative of a triplet is chosen",
+        choices=["random", "semi-hard"],
+        only_for=["siamese"],
+    )
+    margin: float = option(
+        0.5,
+        "method",
+        "margin of the triplet loss, between squared distances of 0 to 4",
+        0,
+        only_for=["siamese"],
     )
     dense_deviation: float = option(
         0.2,
         "method",
-        "standard deviation of the initial values of koch's dense weights; the default is the "
-        "paper's, which saturates nearly all of its units",
-        low=0,
+        "standard deviation of the initial weights of koch's dense layer; the default is the "
+        "paper's and saturates nearly all of its units",
+        0,
+        only_for=["siamese"],
     )
     every_support: bool = option(
         False,
         "method",
-        "in protonet's training, let each drawing of an episode be support in its turn",
+        "in training, let each drawing of an episode be the support in turn",
+        only_for=["protonet"],
     )
     refine: int = option(
         0,
         "method",
-        "how often the queries of validation and test refine protonet's prototypes, which is"
-        " transductive",
-        low=0,
-        high=1000,
+        "in validation and test, let the queries refine the prototypes in this number of steps of "
+        "soft k-means, which is transductive; 0: no refinement",
+        0,
+        1000,
+        only_for=["protonet"],
     )
-    margin: float = option(
-        0.5, "method", "of siamese's triplets, between squared distances of 0 to 4", low=0
-    )
-
     bn: str = option(
         "auto",
         "method",
-        "statistics of batch normalisation at validation and test: transductive, the query batch's"
-        " own; inductive, without other queries; auto: as the algorithm's paper",
+        "statistics of batch normalisation in validation and test. transductive: those of the "
+        "query batch; inductive: none of other queries; auto: as in the method's paper",
         choices=["auto", *MODES],
     )
 
-    n_way: int = option(5, "tasks", "classes in a task", low=2, high=10_000)
-    k_spt: int = option(1, "tasks", "support images a class (shots)", low=1, high=19)
-    k_query: int = option(15, "tasks", "query images a class", low=1, high=19)
-    train_way: int = option(-1, "tasks", "n_way in training; -1: the same", low=-1, high=10_000)
-    train_shot: int = option(-1, "tasks", "k_spt in training; -1: the same", low=-1, high=20)
+    way: int = option(5, "tasks", "classes in a task", 2, 10_000, alias="n_way")
+    shot: int = option(1, "tasks", "support images of each class", 1, 19, alias="k_spt")
+    query: int = option(15, "tasks", "query images of each class", 1, 19, alias="k_query")
+    train_way: int = option(-1, "tasks", "way in training; -1: the same as in tests", -1, 10_000)
+    train_shot: int = option(-1, "tasks", "shot in training; -1: the same as in tests", -1, 20)
     train_query: int = option(
-        -1, "tasks", "k_query in training; -1: the same; 0 will do for reptile", low=-1, high=19
+        -1,
+        "tasks",
+        "query in training; -1: the same as in tests; 0 is enough for reptile",
+        -1,
+        19,
     )
-    task_num: int = option(32, "tasks", "tasks in a meta-batch", low=1, high=10_000)
+    meta_batch_size: int = option(
+        32,
+        "tasks",
+        "tasks in a meta-batch, that is, in one outer update",
+        1,
+        10_000,
+        alias="task_num",
+    )
     rotations: bool = option(
         True,
         "tasks",
-        "turn training characters by 90, 180 and 270 degrees into classes of their own",
+        "in training, use characters turned by 90, 180 and 270 degrees as classes of their own",
     )
     within_alphabets: bool = option(
         False,
         "tasks",
-        "give a training task all classes of one random alphabet after the "
-        "other until it has enough",
+        "fill a training task with all classes of one random alphabet, then of another, until it "
+        "has enough classes",
     )
     distortions: int = option(
         0,
         "tasks",
-        "training images: slightly distorted copies of each, drawn in its place; 0: none",
-        low=0,
-        high=50,
+        "slightly distorted copies of each training image; a copy or the image itself is drawn "
+        "at random; 0: no copies",
+        0,
+        50,
     )
-
     distortions_test: int = option(
         0,
         "tasks",
-        "in validation and test, so many slightly distorted copies: metric methods' embeddings are "
-        "means over an image and them; maml and reptile adapt to those of the support, too",
-        low=0,
-        high=50,
+        "in validation and test, slightly distorted copies of each image. protonet, matching, "
+        "siamese: an embedding is the mean over the image and its copies; maml, reptile: the "
+        "copies of the support join the inner loop; 0: no copies",
+        0,
+        50,
     )
 
-    glob_update_step: int = option(
-        5, "inner loop", "gradient steps on the support, in training", low=1, high=1000
+    inner_steps: int = option(
+        5,
+        "inner loop",
+        "gradient steps on the support in training",
+        1,
+        1000,
+        only_for=GRADIENT,
+        alias="glob_update_step",
     )
-    glob_update_step_test: int = option(
-        5, "inner loop", "gradient steps on the support, in validation and test", low=0, high=1000
+    inner_steps_test: int = option(
+        5,
+        "inner loop",
+        "gradient steps on the support in validation and test",
+        0,
+        1000,
+        only_for=GRADIENT,
+        alias="glob_update_step_test",
     )
-    glob_base_lr: float = option(0.1, "inner loop", "inner learning rate, alpha", low=0)
+    inner_lr: float = option(
+        0.1,
+        "inner loop",
+        "learning rate of the inner loop (alpha in the MAML paper)",
+        0,
+        only_for=GRADIENT,
+        alias="glob_base_lr",
+    )
     learned_rates: bool = option(
         False,
         "inner loop",
-        "let maml learn alpha, one for each update and each weight tensor, from glob_base_lr",
+        "learn inner learning rates, one for each step and each weight tensor, from inner_lr on",
+        only_for=["maml"],
     )
     inner_optimizer: str = option(
-        "sgd", "inner loop", "of Reptile; adam is without first moments", choices=["sgd", "adam"]
+        "sgd",
+        "inner loop",
+        "optimizer of the inner loop; adam has no first moment",
+        choices=["sgd", "adam"],
+        only_for=["reptile"],
     )
     inner_batch: int = option(
         10,
         "inner loop",
-        "support images in a gradient step of Reptile, in training",
-        low=1,
-        high=10_000,
+        "support images in a gradient step, in training",
+        1,
+        10_000,
+        only_for=["reptile"],
     )
     inner_batch_test: int = option(
         5,
         "inner loop",
-        "the same in validation and test; 0: all of the support",
-        low=0,
-        high=10_000,
+        "support images in a gradient step, in validation and test; 0: the whole support",
+        0,
+        10_000,
+        only_for=["reptile"],
     )
     clip: float = option(
         0.0,
         "inner loop",
-        "largest norm of a task's contribution to the meta-gradient; 0 is off",
-        low=0,
+        "largest norm of a task's contribution to the meta-gradient; 0: no limit",
+        0,
+        only_for=["maml"],
     )
 
     outer_optimizer: str = option(
         "sgd",
         "outer loop",
-        "of Reptile, along phi - W; the other algorithms have Adam",
+        "optimizer of the outer loop, along phi - W; the other methods use adam",
         choices=["sgd", "adam"],
+        only_for=["reptile"],
     )
-    glob_meta_lr: float = option(
-        0.001, "outer loop", "outer learning rate: beta of Adam, epsilon of Reptile", low=0
+    outer_lr: float = option(
+        0.001,
+        "outer loop",
+        "learning rate of the outer loop: Adam's, or Reptile's epsilon",
+        0,
+        alias="glob_meta_lr",
     )
     schedule: str = option(
         "constant",
         "outer loop",
-        "of the outer learning rate: constant; cosine or linear to 0; halving",
+        "how the outer learning rate falls: not at all, to 0 along a cosine or a line, or by half "
+        "every halve_every meta-iterations",
         choices=["constant", "cosine", "linear", "halving"],
     )
     halve_every: int = option(
-        2000, "outer loop", "epochs between two halvings of that schedule", low=1
+        2000, "outer loop", "meta-iterations between two halvings of schedule halving", 1
     )
     patience: int = option(
-        0, "outer loop", "stop after so many validations without a new best; 0: never", low=0
+        0,
+        "outer loop",
+        "stop after this number of validations without a new best; 0: never stop early",
+        0,
     )
     train_on_val: bool = option(
-        False, "outer loop", "train on the validation characters too, and keep the last weights"
+        False,
+        "outer loop",
+        "train on the validation characters too, and keep the last weights instead of the best",
     )
-    epochs: int = option(10000, "outer loop", "meta-batches to train on", low=1)
-
+    meta_iterations: int = option(
+        10000, "outer loop", "outer updates, one for each meta-batch", 1, alias="epochs"
+    )
     start: str = option(
         "",
         "outer loop",
-        "checkpoint whose weights to start from; what it lacks, such as a classifier of enough "
-        "classes, stays initial",
+        "checkpoint to take the initial weights from; weights that it lacks, such as those of a "
+        "larger classifier, are initialised at random",
     )
 
-    seed: int = option(0, "run", "of initial weights and tasks", low=0, high=2**32 - 1)
-    print_every: int = option(100, "run", "epochs between two lines of training accuracies", low=1)
-    val_every: int = option(1000, "run", "epochs between two validations", low=1)
-    val_tasks: int = option(992, "run", "tasks in a validation", low=1)
-    save_every: int = option(500, "run", "epochs between two saves of what --resume needs", low=1)
+    seed: int = option(0, "run", "seed of initial weights and tasks", 0, 2**32 - 1)
+    print_every: int = option(
+        100, "run", "meta-iterations between two lines of training accuracies", 1
+    )
+    val_every: int = option(1000, "run", "meta-iterations between two validations", 1)
+    val_tasks: int = option(992, "run", "tasks in a validation", 1)
+    save_every: int = option(
+        500, "run", "meta-iterations between two saves of the state that --resume needs", 1
+    )
     name: str = option(
         "",
         "run",
-        "of the run, in log/ and checkpoints/; by default the configuration file's, or like"
-        " maml_5w1s",
+        "name of the run's files; by default that of the configuration file, or like maml_5w1s",
     )
-    data: str = option(".", "run", "folder with the arrays that make_data.py wrote")
+    data: str = option(DATA_FOLDER, "run", "folder with the arrays that make_data.py wrote")
     logdir: str = option("log", "run", "folder for VisualDL's logs and the state for --resume")
-    checkpoints: str = option("checkpoints", "run", "folder for the best weights")
-    use_gpu: bool = option(False, "run", "train on a GPU")
+    checkpoints: str = option(OWN_WEIGHTS, "run", "folder for the best weights")
+    gpu: bool = option(False, "run", "compute on a GPU", alias="use_gpu")
     workers: int = option(
         0,
         "run",
-        "processes that share each meta-batch; 0: as many as there are GPUs, else cores",
-        low=0,
-        high=1024,
+        "processes that share each meta-batch; 0: one for each GPU, or else for each core",
+        0,
+        1024,
     )
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
-        if (
-            self.train_task[0] < 2
-            or self.train_task[1] < 1
-            or (self.train_task[2] < 1 and self.algorithm != "reptile")
-        ):
+            object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
+            if getattr(self, f.name) != f.default:
+                check_method(f, self.algorithm)
+        self._check_tasks()
+        self._check_network()
+        if self.learned_rates and self.first_order:
             raise UserError(
-                "train_way must be at least 2, train_shot 1 and train_query 1 (0 for reptile), or"
-                " -1 for the same as in tests"
+                "learned_rates needs maml's second derivatives: drop it, or first_order"
             )
-        if (
-            "/" in self.name
-            or "\0" in self.name
-            or self.name in (".", "..")
-            or len(self.name.encode("utf-8", "replace")) > 200
-        ):
+        too_long = len(self.name.encode("utf-8", "replace")) > 200
+        if "/" in self.name or "\0" in self.name or self.name in (".", "..") or too_long:
             raise UserError(
-                "name must do for a file, without slashes and with up to 200 bytes, not"
-                f" {self.name!r}"
+                "name is part of a file name, so it can have no slash and at most 200 bytes, "
+                f"not {self.name!r}"
             )
-        if self.algorithm == "siamese" and self.train_task[1:] != (1, 1):
+
+    def _check_tasks(self) -> None:
+        way, shot, query = self.train_task
+        if way < 2 or shot < 1 or (query < 1 and self.algorithm != "reptile"):
+            raise UserError(
+                "train_way must be at least 2, train_shot 1 and train_query 1 (0 for reptile), or "
+                "-1 for the same as in tests"
+            )
+        if self.algorithm in GRADIENT and way > self.way:
+            raise UserError(
+                f"train_way is {way}, but the classifier of {self.algorithm} is for way {self.way}; "
+                "lower train_way, or train for a larger way and evaluate with a smaller one"
+            )
+        if self.algorithm == "siamese" and (shot, query) != (1, 1):
             raise UserError(
                 "siamese is trained on pairs and triplets: train_shot and train_query must be 1"
             )
-        if self.learned_rates and (self.algorithm != "maml" or self.first_order):
-            raise UserError(
-                "learned_rates is for maml with its second derivatives: drop it, or first_order"
-            )
-        if self.algorithm not in ANY_WAY and self.network == "koch":
-            raise UserError(
-                f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or"
-                " perceptron"
-            )
-        if self.filters != Config.filters and self.network not in ("auto", "strided", "pooled"):
-            raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
-        if self.refine and self.algorithm != "protonet":
-            raise UserError(f"refine is for protonet, not for {self.algorithm}")
-        if self.algorithm in ANY_WAY and self.network in ("dense", "perceptron"):
-            raise UserError(
-                f"network {self.network} is for maml and reptile; {self.algorithm} takes strided or"
-                " pooled"
-            )
         for where, (_, shot, query) in (
-            ("k_spt + k_query", self.test_task),
+            ("shot + query", self.test_task),
             ("train_shot + train_query", self.train_task),
         ):
             if shot + query > 20:
                 raise UserError(
-                    f"{where} is {shot + query}, but each character has 20 drawings; lower one of"
-                    " them"
+                    f"{where} is {shot + query}, but each character has 20 drawings; lower one of "
+                    "them"
                 )
+
+    def _check_network(self) -> None:
+        metric = self.algorithm in METRIC
+        if not metric and self.network == "koch":
+            raise UserError(
+                f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or "
+                "perceptron"
+            )
+        if metric and self.network in ("dense", "perceptron"):
+            raise UserError(
+                f"network {self.network} is for maml and reptile; {self.algorithm} takes strided "
+                "or pooled"
+            )
+        if self.filters != Config.filters and self.network not in ("auto", "strided", "pooled"):
+            raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
 
     @property
     def bn_mode(self) -> str:
-        """transductive or inductive"""
-        return (
-            self.bn
-            if self.bn != "auto"
-            else "inductive"
-            if self.algorithm in INDUCTIVE
-            else "transductive"
-        )
+        """The mode of batch normalisation, "transductive" or "inductive"."""
+        if self.bn != "auto":
+            return self.bn
+        return "inductive" if self.algorithm in METRIC else "transductive"
 
     @property
     def test_task(self) -> tuple[int, int, int]:
         """Way, shot and query in validation and test."""
-        return self.n_way, self.k_spt, self.k_query
+        return self.way, self.shot, self.query
 
     @property
     def train_task(self) -> tuple[int, int, int]:
         """Way, shot and query in training."""
-        asked = zip((self.train_way, self.train_shot, self.train_query), self.test_task)
-        way, shot, query = (usual if own == -1 else own for own, usual in asked)
+        stated = zip((self.train_way, self.train_shot, self.train_query), self.test_task)
+        way, shot, query = (usual if own == -1 else own for own, usual in stated)
         return way, shot, query
 
 
 _NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]*)?[eE][-+]?[0-9]+")
+FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+ALIASES = {f.metadata["alias"]: name for name, f in FIELDS.items() if f.metadata["alias"]}
 
 
-def _checked(f: dataclasses.Field, value: Any) -> Any:
-    """`value` as the field's type, or a `UserError` that names the setting."""
-    kind = type(f.default)
-    if kind is float and (
-        type(value) is int or isinstance(value, str) and _NUMBER.fullmatch(value)
-    ):
+def check_method(f: dataclasses.Field, algorithm: str) -> None:
+    """Raise a `UserError` where the method `algorithm` has no use for the setting."""
+    methods = f.metadata["only_for"]
+    if algorithm not in methods:
+        raise UserError(f"{f.name} is for {' and '.join(methods)}, not for {algorithm}; drop it")
+
+
+def checked(f: dataclasses.Field, value: Any) -> Any:
+    """Return `value` as the setting's type, or raise a `UserError` that names the setting."""
+    kind, low, high = type(f.default), f.metadata["low"], f.metadata["high"]
+    if kind is float and isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)  # YAML reads 1e-3 as text
+    if kind is float and type(value) is int:
+        value = float(value)
     if type(value) is not kind:
         raise UserError(f"{f.name} must be of type {kind.__name__}, not {value!r}")
     if kind is float and not math.isfinite(value):
         raise UserError(f"{f.name} must be a finite number, not {value}")
-    low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
     if kind in (int, float) and not low <= value <= high:
         bounds = f"at least {low:g}" if value < low else f"at most {high:g}"
         raise UserError(f"{f.name} must be {bounds}, not {value}")
-    if choices and value not in choices:
-        raise UserError(f"{f.name} must be one of {', '.join(choices)}, not {value!r}")
+    if f.metadata["choices"] and value not in f.metadata["choices"]:
+        choices = ", ".join(f.metadata["choices"])
+        raise UserError(f"{f.name} must be one of {choices}, not {value!r}")
     return value
 
 
 def make(values: dict[str, Any], source: str) -> Config:
-    """A `Config` from `values`; a `UserError` names `source` and what is wrong, by itself or beside
-    the others.
-    """
-    check(values, source)
+    """Return the `Config` of `values`; a `UserError` names `source` and what is wrong."""
+    values = standard(values, source)
     try:
         return Config(**values)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
 
 
-def check(values: dict[str, Any], source: str) -> None:
-    """Raise a `UserError` that names `source` and the key where one is unknown or ill-typed."""
-    known = {f.name: f for f in dataclasses.fields(Config)}
+def standard(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return `values` under their standard names, each checked by itself.
+
+    Raises a `UserError` that names `source` and the key where a key is unknown, is stated under
+    two names, or has a value of the wrong type or out of range.
+    """
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in known:
+        name = ALIASES.get(key, key)
+        if name not in FIELDS:
             raise UserError(f"{source}: unknown setting {key!r}; train.py --help lists them all")
+        if name in found:
+            raise UserError(f"{source}: {key} and {_other(key)} are one setting; drop one of them")
         try:
-            _checked(known[key], value)
+            found[name] = checked(FIELDS[name], value)
         except UserError as error:
-            raise UserError(f"{source}: {error}") from None
+            raise UserError(f"{source}: {str(error).replace(name, key, 1)}") from None
+    return found
+
+
+def _other(key: str) -> str:
+    """The other name of a setting that has two."""
+    return ALIASES[key] if key in ALIASES else FIELDS[key].metadata["alias"]
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings that a YAML file states, each checked by itself, for flags may change those
-    beside it.
+    """Return the settings that a YAML file states, under their standard names.
+
+    Each is checked by itself: flags may still change the settings beside it.
     """
     import yaml
 
@@ -383,5 +499,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path}: must be lines of 'setting: value'")
-    check(values, str(path))
-    return values
+    return standard(values, str(path))
+
+
+def stored(values: dict[str, Any], source: str) -> Config:
+    """Return the `Config` of a checkpoint; older ones state more than their method uses."""
+    values = standard(values, source)
+    method = values.get("algorithm", Config.algorithm)
+    used = {k: v for k, v in values.items() if method in FIELDS[k].metadata["only_for"]}
+    return make(used, source)

@@ -30,20 +30,22 @@ from maml.algorithms.metric import MetricLearner, class_means
 
 
 class Adapted(NamedTuple):
-    """The support's embeddings [T, N_S, D] and labels [T, N_S], and how many steps of fine-tuning
-    are to follow when queries are there.
-    """
+    """A support's embeddings and labels; fine-tuning waits for the queries that it may need."""
 
-    z_support: Tensor
-    y_support: Tensor
-    steps: int
+    z_support: Tensor  # [T, N_S, D]
+    y_support: Tensor  # [T, N_S]
+    steps: int  # of fine-tuning that are to follow
 
 
 class FineTune:
-    """Fine-tuning with the encoder of `learner`; can be evaluated, but not trained.
+    """Fine-tune a cosine classifier of a trained encoder's embeddings. It cannot be trained.
 
-    steps, rate: of gradient descent, 0 steps for none; entropy: weight of the queries' entropy, 0
-    for none; scale: s.
+    Args:
+        learner (MetricLearner): the learner whose encoder it uses.
+        steps (int): steps of gradient descent; 0 for the nearest mean by cosine.
+        rate (float): learning rate of a step.
+        entropy (float): weight of the queries' entropy; 0 for none.
+        scale (float): s, the scale of the cosine.
     """
 
     def __init__(
@@ -54,31 +56,31 @@ class FineTune:
         entropy: float = 0.0,
         scale: float = 10.0,
     ):
-        self.learner, self.steps, self.rate, self.entropy, self.scale = (
-            learner,
-            steps,
-            rate,
-            entropy,
-            scale,
-        )
+        self.learner, self.steps, self.rate = learner, steps, rate
+        self.entropy, self.scale = entropy, scale
 
     @property
-    def embeds_alone(self) -> bool:
+    def per_image(self) -> bool:
         """Whether the encoder sees each image by itself."""
-        return self.learner.embeds_alone
+        return self.learner.per_image
 
     def embed(self, x: Tensor) -> Tensor:
-        """Images [T, N, 1, H, W] -> the encoder's embeddings [T, N, D]."""
+        """Return the encoder's embeddings [T, N, D] of images [T, N, 1, H, W]."""
         return self.learner.embed(x)
 
+    def of_embeddings(self) -> FineTune:
+        """Return the same classifier for tasks that consist of embeddings instead of images."""
+        learner = self.learner.of_embeddings()
+        return FineTune(learner, self.steps, self.rate, self.entropy, self.scale)
+
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
-        """The support before and after fine-tuning: the queries that it may need come later."""
+        """Yield the support before and after fine-tuning, which waits for the queries."""
         z = self.embed(support_x)
         for steps in (0, self.steps) if self.steps else (0,):
             yield Adapted(z, support_y, steps)
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
-        """Scores [T, N, way] of query images [T, N, 1, H, W]."""
+        """Return scores [T, N, way] of query images [T, N, 1, H, W]."""
         z_query = self.embed(query_x)
         classifier = self.initial(adapted.z_support, adapted.y_support)
         for _ in range(adapted.steps):
@@ -88,21 +90,21 @@ class FineTune:
         return self.scores(classifier, z_query).detach()
 
     def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
-        """Embeddings [T, N, D] of images [T, N, 1, H, W]: the encoder's, which is not tuned."""
+        """Return the encoder's embeddings [T, N, D] of images [T, N, 1, H, W]."""
         return self.embed(x)
 
     def initial(self, z: Tensor, y: Tensor) -> list[Tensor]:
-        """w [T, way, D] and b [T, 1, way] before the first step."""
+        """Return w [T, way, D] and b [T, 1, way] before the first step."""
         w = fn.normalized(class_means(z, y, int(y.max()) + 1))
         return [w, paddle.zeros([w.shape[0], 1, w.shape[1]], w.dtype)]
 
     def scores(self, classifier: list[Tensor], z: Tensor) -> Tensor:
-        """What the softmax is taken of, [T, N, way]."""
+        """Return what the softmax is taken of, [T, N, way]."""
         w, b = classifier
         return self.scale * fn.cosine(z, w) + b
 
     def losses(self, classifier: list[Tensor], adapted: Adapted, z_query: Tensor) -> Tensor:
-        """What is minimised, [T]."""
+        """Return what is minimised, [T]."""
         losses = fn.cross_entropy(self.scores(classifier, adapted.z_support), adapted.y_support)
         if self.entropy:
             log_p = F.log_softmax(self.scores(classifier, z_query))  # [T, N, way]

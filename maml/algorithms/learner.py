@@ -1,9 +1,9 @@
-"""What every few-shot learner can do."""
+"""What every few-shot method can do, as protocols that the rest of the project relies on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from paddle import Tensor
 
@@ -11,30 +11,49 @@ from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
 
 
-class Learner(Protocol):
-    """Learns from tasks. State between `adapt` and `predict` lies in what `adapt` yields and
-    nowhere else.
-    """
-
-    network: Network
-    theta: list[Tensor]
-    """what is learned, in the order of checkpoints"""
-    optimizer: Any
-    embeds_alone: bool
-    """whether `embed` takes images [T, N, 1, H, W] to embeddings [T, N, D] that depend on nothing
-    else, and tasks may hold those instead
-    """
-
-    def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
-        """One outer update; what it measured, by name, with "loss" among it."""
+class Classifier(Protocol):
+    """Classifies the queries of tasks. What it learns of a task lies in what `adapt` yields."""
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Any]:
-        """Learn the support [T, way * shot, 1, H, W]: yields what was learnt before the first and
-        after each update step.
+        """Learn supports [T, way * shot, 1, H, W] with labels [T, way * shot].
+
+        Yields what was learned before the first and after each update step.
         """
 
     def predict(self, adapted: Any, query_x: Tensor) -> Tensor:
-        """Scores [T, N, way] of query images [T, N, 1, H, W] by what `adapt` yielded."""
+        """Return scores [T, N, way] of queries [T, N, 1, H, W] by what `adapt` yielded."""
 
     def represent(self, adapted: Any, x: Tensor) -> Tensor:
-        """Embeddings [T, N, D] of images [T, N, 1, H, W] by what `adapt` yielded."""
+        """Return embeddings [T, N, D] of images [T, N, 1, H, W], by what `adapt` yielded."""
+
+
+class Learner(Classifier, Protocol):
+    """A classifier that learns from tasks."""
+
+    optimizer: Any
+
+    @property
+    def network(self) -> Network:
+        """The network that it trains."""
+
+    @property
+    def meta_parameters(self) -> list[Tensor]:
+        """All that it learns, in the order of checkpoints: theta, for some methods more."""
+
+    def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
+        """Take one outer update; return what was measured, by name, with "loss" among it."""
+
+
+@runtime_checkable
+class Encoder(Classifier, Protocol):
+    """A classifier by embeddings, each of which may depend on its image alone."""
+
+    @property
+    def per_image(self) -> bool:
+        """Whether it does, so that an image of many tasks needs to be embedded once."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return embeddings [T, N, D] of images [T, N, 1, H, W]."""
+
+    def of_embeddings(self) -> Classifier:
+        """Return the same classifier for tasks that consist of embeddings instead of images."""

@@ -20,45 +20,44 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
 from maml import functional as fn
+from maml.algorithms.gradient import Adapted, GradientLearner
 from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
 
 
-class Adapted(NamedTuple):
-    """Weights theta' of each task, and the support images they were adapted on (whose statistics
-    inductive prediction uses).
+class MAML(GradientLearner):
+    """Train a network by MAML.
+
+    Args:
+        network (Network): the network that adapts, with a classifier; `theta` are its weights.
+        alpha (float): inner learning rate; with `learned_rates`, its initial value.
+        beta (float): learning rate of the outer Adam.
+        steps (int): inner updates in training, K.
+        steps_test (int): inner updates afterwards.
+        first_order (bool): leave the second derivatives out of the meta-gradient (FOMAML).
+        learned_rates (bool): learn alpha for each inner update and each tensor of theta.
+        clip (float): largest norm of a task's contribution to the meta-gradient; 0 for no limit.
+        **shared: transductive, augment, loss, average; see `GradientLearner`.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> learner = maml.MAML(maml.ConvNet(5, rng), alpha=0.4, beta=1e-3, steps=1, steps_test=3)
+        >>> sampler = maml.TaskSampler(np.zeros([9, 20, 1, 28, 28], np.uint8), 5, 1, 5, rng)
+        >>> metrics = learner.meta_step(sampler.sample(2))
+        >>> sorted(metrics)
+        ['gradient norm', 'loss']
     """
 
-    theta: list[Tensor]
-    support: object
-
-
-class MAML:
-    """MAML on `network`.
-
-    alpha: inner learning rate, or with `learned_rates` its initial value; steps, steps_test: inner
-    updates in training and afterwards; beta: outer learning rate; clip: largest norm of one task's
-    meta-gradient, 0 for none; inductive: batch normalisation predicts with the support's statistics
-    instead of the query batch's own; augment: what adaptation in tests makes of a support and its
-    labels; loss: of outputs [T, N, ...] and targets, [T]; average: of tensors [T, ...] over the
-    tasks of all processes.
-    """
-
-    embeds_alone = False  # each task has weights of its own
-    # that adapt at once: more take more memory for the inner loop's graph, fewer spend more on
-    # calling operations
-    TASKS = 8
-    # about as many query images are passed through at once: more do not stay in the processor's
-    # cache
-    QUERY_IMAGES = 100
+    TASKS = 8  # adapt at once: more need more memory, fewer spend more time on calls
 
     def __init__(
         self,
@@ -67,47 +66,39 @@ class MAML:
         beta: float,
         steps: int,
         steps_test: int,
+        *,
         first_order: bool = False,
-        clip: float = 0.0,
-        inductive: bool = False,
         learned_rates: bool = False,
-        augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda x, y: (x, y),
-        loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
-        average: Callable[[list[Tensor]], list[Tensor]] = fn.mean_over_tasks,
+        clip: float = 0.0,
+        **shared: Any,
     ):
-        self.network = network
-        alphas = np.full([steps, len(network.theta)], alpha, network.theta[0].numpy().dtype)
-        self.learned = (
-            [
-                paddle.create_parameter(
-                    alphas.shape,
-                    str(alphas.dtype),
-                    default_initializer=nn.initializer.Assign(alphas),
-                )
-            ]
-            if learned_rates
-            else []
-        )
-        self.theta = network.theta + self.learned
+        super().__init__(network, **shared)
         self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
-        self.first_order, self.clip, self.inductive, self.augment = (
-            first_order,
-            clip,
-            inductive,
-            augment,
-        )
-        self.loss, self.average = loss, average
-        self.optimizer = paddle.optimizer.Adam(beta, parameters=self.theta)
+        self.first_order, self.clip = first_order, clip
+        self.learned = [self._initial_rates()] if learned_rates else []
+        self.optimizer = paddle.optimizer.Adam(beta, parameters=self.meta_parameters)
+
+    def _initial_rates(self) -> Tensor:
+        """alpha of each update and tensor of theta, [steps, tensors], as a parameter."""
+        theta = self.network.theta
+        alphas = np.full([self.steps, len(theta)], self.alpha, theta[0].numpy().dtype)
+        initial = nn.initializer.Assign(alphas)
+        return paddle.create_parameter(alphas.shape, theta[0].dtype, default_initializer=initial)
+
+    @property
+    def meta_parameters(self) -> list[Tensor]:
+        """theta, and the learned rates if there are any."""
+        return self.network.theta + self.learned
 
     def rates(self, learned: list[Tensor], k: int) -> list[float | Tensor]:
-        """alpha of update k = 0, 1, ... for each tensor of theta; `learned`: each task's copies of
-        `self.learned`.
+        """alpha of update k = 0, 1, ... for each tensor of theta.
+
+        `learned` holds each task's copy of the learned rates, [T, steps, tensors].
         """
         if not learned:
             return [self.alpha] * len(self.network.theta)
-        return [
-            a.reshape([-1, 1, 1]) for a in learned[0][:, min(k, self.steps - 1)].unbind(axis=1)
-        ]  # [T, 1, 1] each
+        alphas = learned[0][:, min(k, self.steps - 1)].unbind(axis=1)
+        return [a.reshape([-1, 1, 1]) for a in alphas]  # [T, 1, 1] each
 
     def inner_update(
         self,
@@ -117,47 +108,44 @@ class MAML:
         y: Tensor,
         create_graph: bool,
     ) -> list[Tensor]:
-        """theta' = theta - alpha grad L(theta), for each task; a function of both with
-        `create_graph`, else values alone.
+        """theta' = theta - alpha grad L(theta), for each task.
+
+        With `create_graph` it is a function of theta and alpha, else values alone.
         """
         losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
-        gradient = paddle.grad(
-            losses.sum(), theta, create_graph=create_graph
-        )  # tasks share no weight: each one's own
+        # no two tasks share a weight, so this is each task's own gradient
+        gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)
         theta = fn.descend(theta, gradient, alpha)
         return theta if create_graph else fn.leaves(theta)
 
     def meta_gradient(
         self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Query losses [T] at theta', and each task's gradient of its own with respect to theta,
-        [T, ...] each.
-        """
-        theta, learned = (
-            fn.for_each_task(params, support_x.shape[0])
-            for params in (self.network.theta, self.learned)
-        )
+        """Query losses [T] at theta', and the gradient of each with respect to theta, [T, ...]."""
+        theta, learned = self._copies(support_x.shape[0])
         x = self.network.prepare(support_x)
         adapted = theta
-        for k in range(self.steps):
-            adapted = self.inner_update(
-                adapted, self.rates(learned, k), x, support_y, create_graph=not self.first_order
-            )
+        for k in range(self.steps):  # line 6
+            rates = self.rates(learned, k)
+            second_order = not self.first_order
+            adapted = self.inner_update(adapted, rates, x, support_y, create_graph=second_order)
         losses, gradient = self.query_gradient(adapted, query_x, query_y)  # grad L(theta')
         if not self.first_order:
-            # times d theta' / d theta, the product of the K steps' (I - alpha H), and d theta' / d
-            # alpha
+            # times d theta' / d theta, the product of the K steps' (I - alpha H),
+            # and d theta' / d alpha
             gradient = paddle.grad(adapted, theta + learned, gradient)
         return losses, gradient
+
+    def _copies(self, tasks: int) -> tuple[list[Tensor], list[Tensor]]:
+        """theta and the learned rates, a copy for every task."""
+        return fn.for_each_task(self.network.theta, tasks), fn.for_each_task(self.learned, tasks)
 
     def query_gradient(
         self, theta: list[Tensor], x: Tensor, y: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Query losses [T] and their gradients with respect to each task's theta; they need no
-        second derivative.
-        """
+        """Query losses [T] and their gradients with respect to each task's theta."""
 
-        def part(theta, x, y):
+        def part(theta, x, y):  # needs no second derivative, so a few tasks at a time
             theta = fn.leaves(theta)
             losses = self.loss(self.network(x, theta), y)
             return losses.detach(), paddle.grad(losses.sum(), theta)
@@ -165,56 +153,34 @@ class MAML:
         return fn.in_parts(part, max(1, self.QUERY_IMAGES // x.shape[1]), theta, x, y)
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
-        """One outer update on a `TaskBatch`."""
+        """Take one outer update on a `TaskBatch` (line 8); return loss, gradient norm and rates."""
         losses, gradient = fn.in_parts(
             self.meta_gradient, self.TASKS, *map(paddle.to_tensor, tasks)
         )
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses, *gradient])
-        rates = {
-            f"inner rate, update {k + 1}": float(a)
-            for alpha in self.learned
-            for k, a in enumerate(alpha.mean(axis=1).numpy())
-        }
-        return {**fn.apply_gradient(self.optimizer, self.theta, gradient, loss), **rates}
+        metrics = fn.apply_gradient(self.optimizer, self.meta_parameters, gradient, loss)
+        for alpha in self.learned:
+            for k, mean in enumerate(alpha.mean(axis=1).numpy(), 1):
+                metrics[f"inner rate, update {k}"] = float(mean)
+        return metrics
 
-    def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
-        """theta, then theta' after each of `steps_test` updates on the support [T, way * shot, 1,
-        H, W].
-        """
-        support_x, support_y = self.augment(support_x, support_y)
+    def test_steps(self, support_x: Tensor, support_y: Tensor) -> Iterator[list[Tensor]]:
+        """Yield theta' after each of `steps_test` updates."""
+        theta, learned = self._copies(support_x.shape[0])
         x = self.network.prepare(support_x)
-        theta, learned = (
-            fn.for_each_task(params, support_x.shape[0])
-            for params in (self.network.theta, self.learned)
-        )
-        yield Adapted(theta, x)
         for k in range(self.steps_test):
-            theta = self.inner_update(
-                theta, self.rates(learned, k), x, support_y, create_graph=False
-            )
-            yield Adapted(theta, x)
+            rates = self.rates(learned, k)
+            theta = self.inner_update(theta, rates, x, support_y, create_graph=False)
+            yield theta
 
-    def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
-        """Scores [T, N, way] of query images [T, N, 1, H, W]."""
+    def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:
+        """Scores of queries with the statistics of the support."""
+        statistics: list[fn.Statistics] = []
+        self.network(adapted.support_x, adapted.theta, record=statistics)
 
-        def part(theta, statistics, x):
+        def scores(x, theta, statistics):
             return self.network(x, theta, [fn.Statistics(*layer) for layer in statistics])
 
-        statistics: list[fn.Statistics] = []
-        with paddle.no_grad():
-            if self.inductive:
-                self.network(adapted.support, adapted.theta, record=statistics)
-            return fn.in_parts(
-                part,
-                max(1, self.QUERY_IMAGES // query_x.shape[1]),
-                adapted.theta,
-                statistics,
-                query_x,
-            )
-
-    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
-        """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
-        with paddle.no_grad():
-            return self.network.represent(x, adapted.theta)
+        return self.in_parts(scores, query_x, adapted.theta, statistics)

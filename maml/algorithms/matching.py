@@ -27,6 +27,8 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
+from typing import Any
+
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -46,57 +48,56 @@ class FullContext(nn.Layer):
         self.cell = nn.LSTMCell(2 * features, features)
 
     def g(self, z: Tensor) -> Tensor:
-        """g'(x_i) of the support, [T, N_S, D] in the order in which it is read -> g(x_i, S), [T,
-        N_S, D] (A.2).
-        """
+        """Return g(x_i, S) [T, N_S, D] of g'(x_i) [T, N_S, D], in the order of reading (A.2)."""
         forward, backward = self.bidirectional(z)[0].chunk(2, axis=-1)
         return forward + backward + z
 
     def f(self, z: Tensor, g: Tensor) -> Tensor:
-        """f'(x^) of queries [T, N_Q, D], each by itself, and g(S) [T, N_S, D] -> f(x^, S), [T, N_Q,
-        D] (eq. 3 to 6).
-        """
+        """Return f(x^, S) [T, N_Q, D] of f'(x^) [T, N_Q, D], by g(S) [T, N_S, D] (eq. 3 to 6)."""
         flat = z.reshape([-1, z.shape[-1]])  # [T * N_Q, D], as cells take it
         h, c = paddle.zeros_like(z), paddle.zeros_like(flat)
         for _ in range(self.steps):
-            r = paddle.matmul(
-                F.softmax(paddle.matmul(h, g, transpose_y=True)), g
-            )  # eq. 5 and 6, [T, N_Q, D]
-            _, (h_hat, c) = self.cell(
-                paddle.concat([flat, r.reshape(flat.shape)], axis=-1), (h.reshape(flat.shape), c)
-            )  # eq. 3
+            a = F.softmax(paddle.matmul(h, g, transpose_y=True))  # eq. 6
+            r = paddle.matmul(a, g)  # eq. 5, [T, N_Q, D]
+            inputs = paddle.concat([flat, r.reshape(flat.shape)], axis=-1)
+            _, (h_hat, c) = self.cell(inputs, (h.reshape(flat.shape), c))  # eq. 3
             h = h_hat.reshape(z.shape) + z  # eq. 4
         return h
 
 
 class Matching(MetricLearner):
-    """Matching Networks on `network`, which has no classifier.
+    """Train Matching Networks.
 
-    distance: c, a key of `functional.SIMILARITIES`; context: full context embeddings, or none;
-    options: see `MetricLearner`.
+    Args:
+        network (Network): the encoder f' and g', a network without a classifier.
+        outer_lr (float): learning rate of Adam.
+        distance (str): c: "cosine", "euclidean" (squared) or "dot".
+        context (FullContext | None): full context embeddings; None for f' and g' alone.
+        **options: see `MetricLearner`.
     """
 
     def __init__(
         self,
         network: Network,
-        beta: float,
+        outer_lr: float,
         distance: str = "cosine",
         context: FullContext | None = None,
-        **options,
+        **options: Any,
     ):
-        super().__init__(network, beta, head=context, **options)
+        super().__init__(network, outer_lr, head=context, **options)
         self.similarity, self.context = fn.SIMILARITIES[distance], context
 
     def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
-        """g(x_i) [T, N_S, D] and y_i [T, N_S, way]."""
+        """Return g(x_i) [T, N_S, D] and y_i [T, N_S, way]."""
         g = self.context.g(z_support) if self.context else z_support
         return g, members(y_support, int(y_support.max()) + 1, z_support.dtype)
 
-    def scores(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
-        """log sum_i exp c(f(x^), g(x_i)) y_i: eq. 1 times the attention's denominator, the same for
-        all classes, as a logarithm.
+    def scores(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
+        """Return log sum_i exp c(f(x^), g(x_i)) y_i, [T, N, way].
+
+        This is eq. 1 times the attention's denominator, the same for all classes, as a logarithm.
         """
-        g, y = learnt
+        g, y = learned
         f = self.context.f(z_query, g) if self.context else z_query
         c = self.similarity(f, g).unsqueeze(-1)  # [T, N_Q, N_S, 1]
         return paddle.logsumexp(c + 1e9 * (y - 1).unsqueeze(1), axis=2)  # [T, N_Q, way]
@@ -104,6 +105,6 @@ class Matching(MetricLearner):
     def losses(
         self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
     ) -> Tensor:
-        return fn.cross_entropy(
-            self.scores(self.learn(z_support, y_support), z_query), y_query
-        )  # eq. 2
+        """Return -log P(y|x^, S), [T]."""
+        scores = self.scores(self.learn(z_support, y_support), z_query)
+        return fn.cross_entropy(scores, y_query)  # eq. 2

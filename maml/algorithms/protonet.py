@@ -23,6 +23,7 @@ Deviations from the paper, with reasons:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -34,51 +35,61 @@ from maml.networks.base import Network
 
 
 class ProtoNet(MetricLearner):
-    """Prototypical Networks on `network`, which has no classifier.
+    """Train Prototypical Networks.
 
-    distance: a key of `functional.SIMILARITIES`; every_support: in training, each drawing of an
-    episode is support in its turn; refine: how often queries refine the prototypes in `predict`;
-    options: see `MetricLearner`.
+    Args:
+        network (Network): the encoder f, a network without a classifier.
+        outer_lr (float): learning rate of Adam.
+        distance (str): "euclidean" (squared), "cosine" or "dot".
+        every_support (bool): in training, each drawing of an episode is support in turn.
+        refine (int): steps in which the queries of a test refine the prototypes.
+        **options: see `MetricLearner`.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> learner = maml.ProtoNet(maml.ConvNet(None, rng, pooled=True), outer_lr=1e-3)
+        >>> sampler = maml.TaskSampler(np.zeros([9, 20, 1, 28, 28], np.uint8), 5, 1, 2, rng)
+        >>> sorted(learner.meta_step(sampler.sample(1)))
+        ['gradient norm', 'loss']
     """
 
     def __init__(
         self,
         network: Network,
-        beta: float,
+        outer_lr: float,
         distance: str = "euclidean",
         every_support: bool = False,
         refine: int = 0,
-        **options,
+        **options: Any,
     ):
-        super().__init__(network, beta, **options)
-        self.similarity, self.every_support, self.refine = (
-            fn.SIMILARITIES[distance],
-            every_support,
-            refine,
-        )
+        super().__init__(network, outer_lr, **options)
+        self.similarity = fn.SIMILARITIES[distance]
+        self.every_support, self.refine = every_support, refine
 
     def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
-        """The prototypes [T, way, D] and the number of shots of each, [T, way, 1]."""
+        """Return the prototypes [T, way, D] and the number of shots of each, [T, way, 1]."""
         way = int(y_support.max()) + 1
-        return class_means(z_support, y_support, way), members(y_support, way, z_support.dtype).sum(
-            axis=1
-        ).unsqueeze(-1)  # c_k, eq. 1
+        c = class_means(z_support, y_support, way)  # eq. 1
+        shots = members(y_support, way, z_support.dtype).sum(axis=1).unsqueeze(-1)
+        return c, shots
 
-    def scores(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
-        return self.similarity(z_query, learnt[0])  # eq. 2, before the softmax
+    def scores(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
+        """Return -d(f(x), c_k), [T, N, way]."""
+        return self.similarity(z_query, learned[0])  # eq. 2, before the softmax
 
-    def refined(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> tuple[Tensor, Tensor]:
-        """`learnt` with prototypes that queries [T, N, D] have moved."""
-        support, shots = learnt
+    def refined(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `learned` with prototypes that the queries [T, N, D] have moved."""
+        support, shots = learned
         c = support
         for _ in range(self.refine):
             p = F.softmax(self.scores((c, shots), z_query))  # [T, N, way]
-            c = (shots * support + paddle.matmul(p, z_query, transpose_x=True)) / (
-                shots + p.sum(axis=1).unsqueeze(-1)
-            )
+            of_queries = paddle.matmul(p, z_query, transpose_x=True)
+            c = (shots * support + of_queries) / (shots + p.sum(axis=1).unsqueeze(-1))
         return c, shots
 
     def predict(self, adapted: tuple[Tensor, Tensor], query_x: Tensor) -> Tensor:
+        """Return scores [T, N, way] of query images [T, N, 1, H, W]."""
         with paddle.no_grad():
             z = self.embed(query_x)
             return self.scores(self.refined(adapted, z), z)
@@ -86,29 +97,28 @@ class ProtoNet(MetricLearner):
     def losses(
         self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
     ) -> Tensor:
-        episodes = (
-            turns(z_support, y_support, z_query, y_query)
-            if self.every_support
-            else [(z_support, y_support, z_query, y_query)]
-        )
+        """Return J, [T]."""
+        episodes = [(z_support, y_support, z_query, y_query)]
+        if self.every_support:
+            episodes = list(turns(*episodes[0]))
         each = [
-            fn.cross_entropy(self.scores(self.learn(z_s, y_s), z_q), y_q)
+            fn.cross_entropy(self.scores(self.learn(z_s, y_s), z_q), y_q)  # J
             for z_s, y_s, z_q, y_q in episodes
-        ]  # J
+        ]
         return paddle.stack(each).mean(axis=0)
 
 
 def turns(
     z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """The one episode z [1, N, D], y [1, N] with each cyclic choice of as many drawings of each
-    class as its support, the rest as query.
+    """Yield the one episode, z [1, N, D] and y [1, N], with other drawings as its support.
+
+    Each cyclic choice of as many drawings of each class as the support has comes once.
     """
     z, y = paddle.concat([z_support, z_query], axis=1), paddle.concat([y_support, y_query], axis=1)
     way, support = int(y.max()) + 1, y_support.shape[1]
-    z = (
-        z[:, y[0].argsort()].reshape([way, -1, z.shape[-1]]).transpose([1, 0, 2])
-    )  # [drawings, way, D]
+    in_order = z[:, y[0].argsort()].reshape([way, -1, z.shape[-1]])
+    z = in_order.transpose([1, 0, 2])  # [drawings, way, D]
     y = paddle.arange(way).tile([len(z)]).unsqueeze(0)  # [1, drawings * way]
     for first in range(len(z)):
         turned = z.roll(-first, axis=0).reshape([1, -1, z.shape[-1]])

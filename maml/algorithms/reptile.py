@@ -16,43 +16,46 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import paddle
 from paddle import Tensor
 
 from maml import functional as fn
+from maml.algorithms.gradient import Adapted, GradientLearner
 from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
 
 BETA2, EPSILON = 0.999, 1e-8
 
 
-class Adapted(NamedTuple):
-    """Weights W of each task, and its support, whose statistics inductive prediction uses."""
+class Reptile(GradientLearner):
+    """Train a network by Reptile.
 
-    weights: list[Tensor]
-    support_x: Tensor
+    Args:
+        network (Network): the network that adapts, with a classifier; phi are its weights.
+        inner_lr (float): learning rate of U.
+        epsilon (float): learning rate of the outer loop.
+        inner_steps (int): steps of U in training, k.
+        inner_batch (int): images in a mini-batch of U in training.
+        steps_test (int): steps of U afterwards.
+        batch_test (int): images in a mini-batch afterwards; 0, or more than there are, for all.
+        inner_optimizer (str): "sgd", or "adam" with beta1 = 0.
+        outer_optimizer (str): "sgd", which is Algorithm 2, or "adam".
+        **shared: transductive, augment, loss, average; see `GradientLearner`. An inductive query is
+            predicted with the statistics of the support and itself, as the authors do.
 
-
-class Reptile:
-    """Reptile on `network`.
-
-    inner_lr, inner_optimizer ("sgd", or "adam" with beta1 = 0), inner_steps, inner_batch (images):
-    of U in training; steps_test, batch_test: of U afterwards, batch_test 0, or more than there are,
-    for all of the support; outer_optimizer: "sgd", which is Algorithm 2, or "adam"; epsilon: its
-    rate; inductive: batch normalisation predicts a query with the statistics of the support and
-    this one image, as the authors do, instead of the query batch's own; augment: what adaptation in
-    tests makes of a support and its labels; loss: of outputs [T, N, ...] and targets, [T]; average:
-    of tensors [T, ...] over the tasks of all processes.
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> learner = maml.Reptile(maml.ConvNet(5, rng), inner_lr=0.1, epsilon=1.0, inner_steps=2,
+        ...                        inner_batch=5, steps_test=2, batch_test=5)
+        >>> sampler = maml.TaskSampler(np.zeros([9, 20, 1, 28, 28], np.uint8), 5, 5, 1, rng)
+        >>> sorted(learner.meta_step(sampler.sample(2)))
+        ['gradient norm', 'loss']
     """
-
-    embeds_alone = False  # each task has weights of its own
-    # about as many query images are passed through at once: more do not stay in the processor's
-    # cache
-    QUERY_IMAGES = 100
 
     def __init__(
         self,
@@ -63,100 +66,67 @@ class Reptile:
         inner_batch: int,
         steps_test: int,
         batch_test: int,
+        *,
         inner_optimizer: str = "adam",
         outer_optimizer: str = "sgd",
-        inductive: bool = False,
-        augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda x, y: (x, y),
-        loss: Callable[[Tensor, Tensor], Tensor] = fn.cross_entropy,
-        average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks,
+        **shared: Any,
     ):
-        self.network, self.theta, self.inner_lr, self.inner_optimizer = (
-            network,
-            network.theta,
-            inner_lr,
-            inner_optimizer,
-        )
-        self.inner_steps, self.inner_batch, self.steps_test, self.batch_test = (
-            inner_steps,
-            inner_batch,
-            steps_test,
-            batch_test,
-        )
-        self.inductive, self.augment, self.loss, self.average = inductive, augment, loss, average
+        super().__init__(network, **shared)
+        self.inner_lr, self.inner_optimizer = inner_lr, inner_optimizer
+        self.inner_steps, self.inner_batch = inner_steps, inner_batch
+        self.steps_test, self.batch_test = steps_test, batch_test
         outer = {"sgd": paddle.optimizer.SGD, "adam": paddle.optimizer.Adam}[outer_optimizer]
-        self.optimizer = outer(epsilon, parameters=self.theta)
+        self.optimizer = outer(epsilon, parameters=network.theta)
 
     def inner_loop(
         self, x: Tensor, y: Tensor, steps: int, batch: int
     ) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """U^k for k = 1 .. steps on mini-batches that cycle through the support (which stands in
-        random order): W and losses [T].
+        """Yield W and losses [T] of U^k, k = 1 to `steps`.
+
+        Mini-batches cycle through the support, which is in random order.
         """
 
         @cache  # the cycle comes back to mini-batches that it had
         def mini_batch(start: int) -> tuple[Any, Tensor]:
             order = paddle.arange(start, start + batch) % x.shape[1]
-            return self.network.prepare(x.index_select(order, axis=1)), y.index_select(
-                order, axis=1
-            )
+            batch_x, batch_y = x.index_select(order, axis=1), y.index_select(order, axis=1)
+            return self.network.prepare(batch_x), batch_y
 
-        w = fn.for_each_task(self.theta, x.shape[0])
+        w = fn.for_each_task(self.network.theta, x.shape[0])
         square = [paddle.zeros_like(p) for p in w]
         for k in range(1, steps + 1):
             batch_x, batch_y = mini_batch((k - 1) * batch % x.shape[1])
             losses = self.loss(self.network(batch_x, w), batch_y)
             gradient = paddle.grad(losses.sum(), w)
-            if (
-                self.inner_optimizer == "adam"
-            ):  # Kingma & Ba 2015, Algorithm 1, without the first moment
+            if self.inner_optimizer == "adam":  # Kingma & Ba 2015, Algorithm 1, no first moment
                 square = [BETA2 * s + (1 - BETA2) * g * g for s, g in zip(square, gradient)]
-                gradient = [
-                    g / (paddle.sqrt(s / (1 - BETA2**k)) + EPSILON)
-                    for g, s in zip(gradient, square)
-                ]
+                corrected = [s / (1 - BETA2**k) for s in square]
+                gradient = [g / (paddle.sqrt(s) + EPSILON) for g, s in zip(gradient, corrected)]
             w = fn.leaves(fn.descend(w, gradient, [self.inner_lr] * len(w)))
             yield w, losses.detach()
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
-        """One outer update on the support of a `TaskBatch`; the loss is that of the last inner
-        mini-batch.
+        """Take one outer update on the support of a `TaskBatch` (line 7).
+
+        The loss that it returns is that of the last inner mini-batch.
         """
-        *_, (w, losses) = self.inner_loop(
-            *map(paddle.to_tensor, tasks[:2]), self.inner_steps, self.inner_batch
-        )
+        x, y = paddle.to_tensor(tasks.support_x), paddle.to_tensor(tasks.support_y)
+        *_, (w, losses) = self.inner_loop(x, y, self.inner_steps, self.inner_batch)
         loss, *mean = self.average([losses, *w])
-        return fn.apply_gradient(
-            self.optimizer, self.theta, [phi - m for phi, m in zip(self.theta, mean)], loss
-        )
+        phi = self.network.theta
+        return fn.apply_gradient(self.optimizer, phi, [p - m for p, m in zip(phi, mean)], loss)
 
-    def adapt(self, support_x: Tensor, support_y: Tensor) -> Iterator[Adapted]:
-        """phi, then W after each of `steps_test` mini-batches of the support [T, way * shot, 1, H,
-        W].
-        """
-        support_x, support_y = self.augment(support_x, support_y)
-        yield Adapted(fn.for_each_task(self.theta, support_x.shape[0]), support_x)
+    def test_steps(self, support_x: Tensor, support_y: Tensor) -> Iterator[list[Tensor]]:
+        """Yield W after each of `steps_test` mini-batches."""
         images = support_x.shape[1]
-        for w, _ in self.inner_loop(
-            support_x, support_y, self.steps_test, min(self.batch_test or images, images)
-        ):
-            yield Adapted(w, support_x)
+        batch = min(self.batch_test or images, images)
+        for w, _ in self.inner_loop(support_x, support_y, self.steps_test, batch):
+            yield w
 
-    def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
-        """Scores [T, N, way] of query images [T, N, 1, H, W]."""
-        with paddle.no_grad():
-            if not self.inductive:
-                size = max(1, self.QUERY_IMAGES // query_x.shape[1])
-                return fn.in_parts(lambda w, x: self.network(x, w), size, adapted.weights, query_x)
-            each = [
-                self.network(
-                    paddle.concat([adapted.support_x, query_x[:, n : n + 1]], axis=1),
-                    adapted.weights,
-                )[:, -1:]
-                for n in range(query_x.shape[1])
-            ]
-            return paddle.concat(each, axis=1)
-
-    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
-        """Embeddings [T, N, D] of images [T, N, 1, H, W]."""
-        with paddle.no_grad():
-            return self.network.represent(x, adapted.weights)
+    def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:
+        """Scores of queries, each with the statistics of the support and itself."""
+        each = []
+        for n in range(query_x.shape[1]):
+            x = paddle.concat([adapted.support_x, query_x[:, n : n + 1]], axis=1)
+            each.append(self.network(x, adapted.theta)[:, -1:])
+        return paddle.concat(each, axis=1)

@@ -26,6 +26,7 @@ Deviations from the papers, with reasons:
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -37,15 +38,14 @@ from maml.networks.base import Network
 
 
 def by_label(z: Tensor, y: Tensor) -> Tensor:
-    """Embeddings [T, N, D] of one image a class, labels y [T, N] -> the same in the order of
-    labels.
-    """
+    """Return embeddings [T, N, D] of one image a class in the order of their labels [T, N]."""
     return paddle.matmul(members(y, y.shape[1], z.dtype), z, transpose_x=True)
 
 
 def semi_hard(distance: Tensor) -> Tensor:
-    """Squared distances [T, N, N] of anchors and images, whose positives are on the diagonal ->
-    indices [T, N] of the negatives.
+    """Return the negative's index for each anchor, [T, N].
+
+    `distance` [T, N, N] is squared, from anchors (rows) to images; positives are on the diagonal.
     """
     own = paddle.eye(distance.shape[1]).astype("bool").unsqueeze(0).expand(distance.shape)
     positive = paddle.diagonal(distance, axis1=1, axis2=2).unsqueeze(-1)  # [T, N, 1]
@@ -59,52 +59,59 @@ def semi_hard(distance: Tensor) -> Tensor:
 
 
 class Siamese(MetricLearner):
-    """Queries by the mean similarity to each class's support."""
+    """Classify a query by its mean similarity to each class's support."""
 
     @abstractmethod
     def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
-        """[T, N_1, D] and [T, N_2, D] -> [T, N_1, N_2]"""
+        """Return similarities [T, N_1, N_2] of h [T, N_1, D] and h [T, N_2, D]."""
 
     def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
-        """h of the support [T, N_S, D]; each image's share of its class's score [T, N_S, way]."""
+        """Return h of the support, and each image's share in its class's score, [T, N_S, way]."""
         of_class = members(y_support, int(y_support.max()) + 1, z_support.dtype)
         return z_support, of_class / of_class.sum(axis=1, keepdim=True)
 
-    def scores(self, learnt: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
-        z_support, share = learnt
+    def scores(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
+        z_support, share = learned
         return paddle.matmul(self.similarity(z_query, z_support), share)
 
 
 class Pairs(Siamese):
-    """A Siamese network on `network`, which has no classifier, trained on pairs.
+    """Train a Siamese network on pairs.
 
-    deviation: of alpha's initial values, by default Paddle's usual ones (Glorot & Bengio 2010);
-    options: see `MetricLearner`.
+    Args:
+        network (Network): the encoder h, a network without a classifier.
+        outer_lr (float): learning rate of Adam.
+        deviation (float | None): standard deviation of alpha's initial values; None for Paddle's
+            usual ones (Glorot & Bengio 2010).
+        **options: see `MetricLearner`.
     """
 
-    def __init__(self, network: Network, beta: float, deviation: float | None = None, **options):
-        head = nn.Linear(
-            network.features,
-            1,
-            weight_attr=nn.initializer.Normal(0.0, deviation) if deviation else None,
-        )
-        super().__init__(network, beta, head=head.to(dtype=network.theta[0].dtype), **options)
+    def __init__(
+        self,
+        network: Network,
+        outer_lr: float,
+        deviation: float | None = None,
+        **options: Any,
+    ):
+        normal = nn.initializer.Normal(0.0, deviation) if deviation else None
+        alpha = nn.Linear(network.features, 1, weight_attr=normal)
+        alpha.to(dtype=network.theta[0].dtype)
+        super().__init__(network, outer_lr, head=alpha, **options)
+        self.alpha = alpha
 
     def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:
-        """Of p: [..., D] and [..., D] -> [...]. The head's weight is alpha, its bias beta."""
-        return self.head((h_1 - h_2).abs()).squeeze(-1)
+        """Return the logits [...] of p for h_1 and h_2 [..., D]; beta is the bias of `alpha`."""
+        return self.alpha((h_1 - h_2).abs()).squeeze(-1)
 
     def losses(
         self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
     ) -> Tensor:
-        logits = self.similarity(
-            by_label(z_support, y_support), by_label(z_query, y_query)
-        )  # [T, N, N]
-        same, way = paddle.eye(logits.shape[1], dtype=logits.dtype), logits.shape[1]
-        surprise = F.softplus(-logits) * same / way + F.softplus(logits) * (1 - same) / (
-            way * (way - 1)
-        )  # -log p, -log(1 - p)
-        return surprise.sum(axis=[1, 2]) / 2
+        logits = self.similarity(by_label(z_support, y_support), by_label(z_query, y_query))
+        way = logits.shape[1]  # of logits [T, way, way]
+        same = paddle.eye(way, dtype=logits.dtype)
+        of_same = F.softplus(-logits) * same / way  # -log p, a mean over pairs of one class
+        of_others = F.softplus(logits) * (1 - same) / (way * (way - 1))  # -log(1 - p)
+        return (of_same + of_others).sum(axis=[1, 2]) / 2
 
     def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         # a task at a time: all differences at once fill much memory
@@ -112,29 +119,37 @@ class Pairs(Siamese):
 
 
 class Triplets(Siamese):
-    """A Siamese network on `network`, which has no classifier, trained on triplets.
+    """Train a Siamese network on triplets.
 
-    margin: of squared distances between embeddings of length 1, which are 0 to 4; negatives:
-    "random" or "semi-hard"; options: see `MetricLearner`.
+    Args:
+        network (Network): the encoder h, a network without a classifier.
+        outer_lr (float): learning rate of Adam.
+        margin (float): between squared distances of embeddings of length 1, which are 0 to 4.
+        negatives (str): "random" or "semi-hard".
+        **options: see `MetricLearner`.
     """
 
     def __init__(
-        self, network: Network, beta: float, margin: float, negatives: str = "random", **options
+        self,
+        network: Network,
+        outer_lr: float,
+        margin: float,
+        negatives: str = "random",
+        **options: Any,
     ):
-        super().__init__(network, beta, **options)
+        super().__init__(network, outer_lr, **options)
         self.margin, self.negatives = margin, negatives
 
     def losses(
         self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
     ) -> Tensor:
-        distance = -self.similarity(
-            by_label(z_support, y_support), by_label(z_query, y_query)
-        )  # [T, N, N], anchors in rows
+        anchors, images = by_label(z_support, y_support), by_label(z_query, y_query)
+        distance = -self.similarity(anchors, images)  # [T, N, N], anchors in rows
         way = distance.shape[1]
         random = (paddle.arange(way) + 1) % way  # the next label's class
-        negative = (
-            semi_hard(distance.detach()) if self.negatives == "semi-hard" else random.unsqueeze(0)
-        )  # [T, N]
+        negative = random.unsqueeze(0)  # [T, N]
+        if self.negatives == "semi-hard":
+            negative = semi_hard(distance.detach())
         d_n = (distance * F.one_hot(negative, way).astype(distance.dtype)).sum(axis=-1)  # [T, N]
         return F.relu(paddle.diagonal(distance, axis1=1, axis2=2) - d_n + self.margin).mean(axis=-1)
 

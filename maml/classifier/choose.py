@@ -1,61 +1,155 @@
-"""Which checkpoint of a folder serves a task best."""
+"""Where weights are looked for, and which of them serves a task best."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from maml.config import ANY_WAY
+from maml.config import METRIC
 from maml.data.arrays import Index
 from maml.system.errors import UserError
+from maml.training.checkpoint import Checkpoint, read
 
-if TYPE_CHECKING:  # so that who only reads checkpoints need not wait for Paddle
-    pass
-from maml.training.checkpoint import Trained, read
-from maml.training.restore import serves
+PACKAGE = Path(__file__).resolve().parent.parent
+OWN = "own"  # the folder of the user's own runs, in a folder of weights
+VARIABLE = "MAML_CHECKPOINTS"
+
+
+class Choice(NamedTuple):
+    """The chosen checkpoint, and those among which it was chosen, the best first."""
+
+    chosen: Checkpoint
+    candidates: list[Checkpoint]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is of a run of the user's own."""
+        return is_own(self.chosen)
+
+    def reason(self) -> str:
+        """Why it was chosen, in words."""
+        if len(self.candidates) == 1:
+            return "the only weights that serve this task"
+        which = "the latest of your own runs" if self.own else "the best on validation characters"
+        return f"{which} among {len(self.candidates)} that serve this task"
+
+
+def is_own(trained: Checkpoint) -> bool:
+    """Whether these are weights of a run of the user's own."""
+    return trained.path.resolve().parent.name == OWN
+
+
+def weight_folders() -> list[Path]:
+    """Return the folders in which weights are looked for by name, in this order.
+
+    The variable MAML_CHECKPOINTS names one; else they are `checkpoints` here, `checkpoints` beside
+    the package, as in a clone, and the weights in the package. The user's own runs, in the folder
+    `own` of each, come first.
+    """
+    if named := os.environ.get(VARIABLE):
+        places = [Path(named)]
+    else:
+        places = [Path("checkpoints"), PACKAGE.parent / "checkpoints", PACKAGE / "weights"]
+    folders = [folder for place in places for folder in (place / OWN, place)]
+    seen: dict[Path, Path] = {}
+    for folder in folders:
+        if folder.is_dir():
+            seen.setdefault(folder.resolve(), folder)
+    return list(seen.values())
+
+
+def weight_file(name: str | Path) -> Path:
+    """Return the file of weights that `name` stands for: a path, or a name such as protonet_60w1s.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.parent == Path("."):
+        for folder in weight_folders():
+            file = folder / (path.name if path.suffix == ".pkl" else f"{path.name}.pkl")
+            if file.is_file():
+                return file
+        known = sorted({file.stem for folder in weight_folders() for file in folder.glob("*.pkl")})
+        names = f"; the names are {', '.join(known)}" if known else f"; set {VARIABLE} to a folder"
+        raise UserError(f"{name}: no weights of this name{names}")
+    raise UserError(f"{name}: no such file of weights")
+
+
+def candidates_in(folders: Sequence[str | Path]) -> list[Checkpoint]:
+    """Return all checkpoints in these folders, and in the folder `own` of each."""
+    files = [file for folder in folders for file in sorted(Path(folder).glob("*.pkl"))]
+    own = [file for folder in folders for file in sorted(Path(folder, OWN).glob("*.pkl"))]
+    distinct = {file.resolve(): file for file in [*own, *files]}
+    return [read(file) for file in distinct.values()]
 
 
 def find(
-    folder: str | Path,
-    n_way: int,
-    k_spt: int,
+    folders: Sequence[str | Path],
+    way: int,
+    shot: int,
     algorithm: str | None = None,
     data: Index | None = None,
     split: str | None = None,
-) -> Trained:
-    """The checkpoint in `folder` for this task (and of this algorithm, and for this split of these
-    data).
+) -> Choice:
+    """Choose the checkpoint for a task of `way` classes and `shot` support images of each.
 
-    One that was validated on it, else with as many classes, else one that serves them; of several,
-    the best on validation characters; what was trained on those too comes last, for its accuracy
-    there says nothing. Before all that, one of `split`, if that is given.
+    Candidates are of `algorithm` and of the source and split of `data`, where these are given, and
+    can tell `way` classes apart. They are ranked by these rules, in this order:
+
+     1. trained on `split`;
+     2. of a run of the user's own;
+     3. validated on exactly this task;
+     4. validated on the same number of classes;
+     5. not trained on validation characters, where accuracy says nothing of new ones;
+     6. validated on at least as many classes;
+     7. of the user's own runs the latest, of others the most accurate on validation characters.
+
+    Raises:
+        UserError: if there is no candidate.
     """
 
-    def place(t: Trained) -> tuple[bool, bool, bool, bool, float]:
+    def rank(t: Checkpoint) -> tuple:
+        own = is_own(t)
         return (
-            t.state["data"]["split"] == split,
-            (t.config.n_way, t.config.k_spt) == (n_way, k_spt),
-            t.config.n_way == n_way,
+            t.data.split == split,
+            own,
+            (t.config.way, t.config.shot) == (way, shot),
+            t.config.way == way,
             not t.config.train_on_val,
-            t.state["best"]["accuracy"],
+            t.config.way >= way,
+            t.path.stat().st_mtime if own else t.accuracy,
         )
 
-    candidates = [
-        t
-        for t in map(read, sorted(Path(folder).glob("*.pkl")))
-        if algorithm in (None, t.config.algorithm)
-        and (
-            data is None
-            or (t.state["data"]["source"], t.state["data"]["split"]) == (data.source, data.split)
+    def serves(t: Checkpoint) -> bool:
+        return (
+            algorithm in (None, t.config.algorithm)
+            and (data is None or (t.data.source, t.data.split) == (data.source, data.split))
+            and t.serves(way)
+            and (t.config.algorithm in METRIC or t.config.shot == shot)
         )
-        and serves(t.config, n_way)
-        and (t.config.algorithm in ANY_WAY or t.config.k_spt == k_spt)
-    ]
-    if not candidates:
+
+    every = candidates_in(folders)
+    found = sorted(filter(serves, every), key=rank, reverse=True)
+    if not found:
+        where = ", ".join(map(str, folders)) or "no folder of weights here"
         raise UserError(
-            f"{folder}: no checkpoint for n_way {n_way} and k_spt {k_spt}"
+            f"{where}: no checkpoint for way {way} and shot {shot}"
             + (f" of {algorithm}" if algorithm else "")
-            + (f" and the {data.split} split" if data else "")
-            + "; train one, or name any by --checkpoint"
+            + (f", trained on the {data.split} split of {data.source} data" if data else "")
+            + _advice(every, way, algorithm)
         )
-    return max(candidates, key=place)
+    return Choice(found[0], found)
+
+
+def _advice(every: list[Checkpoint], way: int, algorithm: str | None) -> str:
+    """What to do where no checkpoint serves."""
+    largest = [t.config.way for t in every if t.config.algorithm == algorithm]
+    if algorithm and algorithm not in METRIC and largest and max(largest) < way:
+        metric = ", ".join(METRIC)
+        return f"; its weights serve up to {max(largest)} classes, those of {metric} any number"
+    return "; train one, or name any by --checkpoint"

@@ -1,4 +1,4 @@
-"""Every setting as a flag of the command line, and a configuration from flags and a YAML file."""
+"""Settings as flags of a command line, and a configuration from flags and a YAML file."""
 
 from __future__ import annotations
 
@@ -7,49 +7,41 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from maml.config import Config, make, read_yaml
+from maml.config import FIELDS, METHODS, Config, make, read_yaml
+
+
+def add_flag(group: Any, f: dataclasses.Field, default: Any = argparse.SUPPRESS) -> None:
+    """Add the flag of one declared setting; one that is not given leaves no trace."""
+    names = [f"--{name}" for name in (f.name, f.metadata["alias"]) if name]
+    kind, methods = type(f.default), f.metadata["only_for"]
+    text = "" if tuple(methods) == METHODS else f"{', '.join(methods)}: "
+    text += f"{f.metadata['help']} (default: {f.default!r})"
+    options: dict[str, Any] = {"dest": f.name, "default": default, "help": text.replace("%", "%%")}
+    if kind is bool:
+        group.add_argument(*names, action=argparse.BooleanOptionalAction, **options)
+        return
+    metavar = None if f.metadata["choices"] else kind.__name__.upper()
+    group.add_argument(*names, type=kind, metavar=metavar, choices=f.metadata["choices"], **options)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """One flag a setting, in groups; a flag that is not given leaves no trace in the parsed
-    arguments.
-    """
+    """Add a flag for each setting of `Config`, in groups."""
     groups: dict[str, Any] = {}
-    for f in dataclasses.fields(Config):
-        group = groups.setdefault(
-            f.metadata["group"], parser.add_argument_group(f.metadata["group"])
-        )
-        text = f"{f.metadata['help']} (default: {f.default!r})".replace("%", "%%")
-        if isinstance(f.default, bool):
-            group.add_argument(
-                f"--{f.name}",
-                action=argparse.BooleanOptionalAction,
-                default=argparse.SUPPRESS,
-                help=text,
-            )
-        else:
-            group.add_argument(
-                f"--{f.name}",
-                type=type(f.default),
-                default=argparse.SUPPRESS,
-                help=text,
-                metavar=type(f.default).__name__.upper() if not f.metadata["choices"] else None,
-                choices=f.metadata["choices"],
-            )
+    for f in FIELDS.values():
+        name = f.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(name)
+        add_flag(groups[name], f)
 
 
 def from_flags(arguments: argparse.Namespace) -> Config:
-    """Defaults, overridden by `--config`'s file, overridden by flags."""
-    names = {f.name for f in dataclasses.fields(Config)}
-    flags = {key: value for key, value in vars(arguments).items() if key in names}
+    """Return the configuration: defaults, overridden by `--config`'s file, then by flags."""
+    flags = {key: value for key, value in vars(arguments).items() if key in FIELDS}
     stated = read_yaml(arguments.config) if arguments.config else {}
     if arguments.config:
         stated.setdefault("name", Path(arguments.config).stem)
-    config = make(
-        {**stated, **flags}, "command line" if flags or not arguments.config else arguments.config
-    )
-    return (
-        config
-        if config.name
-        else dataclasses.replace(config, name=f"{config.algorithm}_{config.n_way}w{config.k_spt}s")
-    )
+    source = "command line" if flags or not arguments.config else arguments.config
+    config = make({**stated, **flags}, source)
+    if config.name:
+        return config
+    return dataclasses.replace(config, name=f"{config.algorithm}_{config.way}w{config.shot}s")

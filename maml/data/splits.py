@@ -10,17 +10,32 @@ from maml.data.raw import Character
 from maml.system.errors import UserError
 
 PARTS = ("train", "val", "test")
+SPLITS = {
+    "random": "60 / 20 / 20 %% of the characters, at random",
+    "background": "train and validate on the 30 background alphabets, test on the 20 evaluation "
+    "alphabets",
+    "vinyals": "by lists, each rotation a class of its own",
+    "maml": "1,100 / 100 / 423 characters at random, as in the code of the MAML paper",
+}
+MAML_SPLIT = (1100, 100)  # training and validation characters, the rest is for tests
 
 
 def split_characters(
     characters: list[Character], split: str, seed: int, lists: str | Path | None = None
 ) -> dict[str, list[str]]:
-    """Row names by part, disjoint by character.
+    """Return row names by part, disjoint by character.
 
-    random      60 / 20 / 20 % of the characters
-    background  80 / 20 % of the background characters for training and validation, the rest for
-    testing
-    vinyals     as train.txt, val.txt and test.txt in `lists` say, each rotation a row of its own
+    Args:
+        characters (list[Character]): the characters of the raw data.
+        split (str): "random": 60 / 20 / 20 % of the characters; "background": 80 / 20 % of the
+            background characters for training and validation, all others for tests; "vinyals": as
+            train.txt, val.txt and test.txt in `lists` say, each rotation a row of its own; "maml":
+            1,100 / 100 / 423 characters at random.
+        seed (int): seed of the split.
+        lists (str | Path | None): folder with the lists of "vinyals".
+
+    Raises:
+        UserError: if the lists are missing, wrong, or share characters.
     """
     rng = np.random.default_rng(seed)
 
@@ -32,6 +47,13 @@ def split_characters(
         names = shuffled(names)
         train = int(0.6 * len(names))
         val = (len(names) - train) // 2
+        return {
+            "train": names[:train],
+            "val": names[train : train + val],
+            "test": names[train + val :],
+        }
+    if split == "maml":
+        names, (train, val) = shuffled(names), MAML_SPLIT
         return {
             "train": names[:train],
             "val": names[train : train + val],

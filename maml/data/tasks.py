@@ -1,43 +1,150 @@
-"""Few-shot tasks drawn from arrays of characters: N-way, K-shot, with a seeded generator."""
+"""Few-shot tasks, drawn as indices into the data: N-way, K-shot, with a seeded generator."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from maml.system.errors import UserError
 
+EMBEDDED_AT_ONCE = 100  # images
+QUARTER_TURNS = 4
+
 
 class TaskBatch(NamedTuple):
-    """T tasks; ink is 1, paper 0. Support and query are in random order, never sorted by class."""
+    """A batch of T tasks. Support and query are in random order, never sorted by class.
 
-    support_x: np.ndarray  # [T, way * shot, 1, H, W] float32
-    support_y: np.ndarray  # [T, way * shot] int64, 0 .. way - 1
-    query_x: np.ndarray  # [T, way * query, 1, H, W] float32
-    query_y: np.ndarray  # [T, way * query] int64
+    Args:
+        support_x (ndarray): images, [T, way * shot, 1, H, W] float32, ink 1 and paper 0.
+        support_y (ndarray): their labels, [T, way * shot] int64, 0 to way - 1.
+        query_x (ndarray): images, [T, way * query, 1, H, W] float32.
+        query_y (ndarray): their labels, [T, way * query] int64.
+    """
+
+    support_x: np.ndarray
+    support_y: np.ndarray
+    query_x: np.ndarray
+    query_y: np.ndarray
 
 
-EMBEDDED_AT_ONCE = 100  # images
+class Picks(NamedTuple):
+    """Which images a task consists of, [T, N] each, and their labels."""
+
+    row: np.ndarray  # of the array of images
+    drawing: np.ndarray  # of the row's
+    version: np.ndarray  # of the drawing's: itself or a distorted copy
+    turns: np.ndarray  # by 90 degrees
+    label: np.ndarray
 
 
-def ink(x: np.ndarray) -> np.ndarray:
-    """Pixels 0 .. 255, uint8 -> 0 .. 1, float32."""
+class TaskIndices(NamedTuple):
+    """A batch of tasks as indices: what they are asked of, images or embeddings, comes later."""
+
+    support: Picks
+    query: Picks
+
+
+class Sampler(Protocol):
+    """Draws tasks; its generator `rng` is all of its state."""
+
+    way: int
+    rng: np.random.Generator
+
+    @property
+    def image_count(self) -> int:
+        """The number of different images that tasks are drawn from."""
+
+    @property
+    def images_per_task(self) -> int:
+        """Images of support and query together."""
+
+    def embedded(self, embed: Callable[[np.ndarray], np.ndarray]) -> Sampler:
+        """Return a sampler of the same tasks with embeddings [T, N, D] in the place of images."""
+
+    def indices(self, tasks: int, part: slice = slice(None)) -> TaskIndices:
+        """Draw the next tasks; return `part` of them, which is what one process needs."""
+
+    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
+        """Draw the next tasks with their images; return `part` of them."""
+
+
+class Images:
+    """Images [rows, drawings, versions, H, W] uint8, ink 255, looked up by `Picks`."""
+
+    def __init__(self, images: np.ndarray):
+        self.images = images
+
+    def __getitem__(self, picks: Picks) -> np.ndarray:
+        """[T, N, 1, H, W] float32, ink 1"""
+        x = self.images[picks.row, picks.drawing, picks.version]  # [T, N, H, W]
+        for turns in range(1, QUARTER_TURNS):
+            turned = picks.turns == turns
+            x[turned] = np.rot90(x[turned], turns, axes=(1, 2))
+        return as_ink(x[:, :, None])
+
+    def embedded(
+        self, embed: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, turns: int
+    ) -> Embeddings:
+        """The embeddings of these rows, each image turned by 0 to `turns` - 1 quarters."""
+        chosen = self.images[rows]
+        z = []
+        for turned in (np.rot90(chosen, k, axes=(3, 4)) for k in range(turns)):
+            flat = turned.reshape(-1, 1, *turned.shape[3:])
+            parts = [flat[i : i + EMBEDDED_AT_ONCE] for i in range(0, len(flat), EMBEDDED_AT_ONCE)]
+            z.append(np.concatenate([embed(as_ink(part)) for part in parts]))
+        place = np.zeros(len(self.images), int)
+        place[rows] = np.arange(len(rows))
+        return Embeddings(np.stack(z).reshape(turns, *chosen.shape[:3], -1), place)
+
+
+class Embeddings:
+    """Embeddings [turns, place of row, drawings, versions, D], looked up by `Picks`."""
+
+    def __init__(self, z: np.ndarray, place: np.ndarray):
+        self.z, self.place = z, place
+
+    def __getitem__(self, picks: Picks) -> np.ndarray:
+        """[T, N, D]"""
+        return self.z[picks.turns, self.place[picks.row], picks.drawing, picks.version]
+
+
+def as_ink(x: np.ndarray) -> np.ndarray:
+    """Convert pixels from uint8, 0 to 255, to float32, 0 to 1."""
     return np.multiply(x, np.float32(1 / 255), dtype=np.float32)
 
 
 class TaskSampler:
-    """Draws tasks from `images` [classes, drawings, V, H, W] uint8, ink 255.
+    """Draw N-way K-shot tasks from images.
 
-    V is 1, or the number of versions of each drawing, any of which may stand for it. With
-    `rotations`, each character turned by 0, 90, 180 and 270 degrees is four classes. A class is
-    drawn at most once in a task and gets a random label; a drawing stands in support or query,
-    never in both. With `alphabets`, the name of each character's, a task has all classes of one
-    after the other, in random order, until it has enough; an alphabet that is turned is another
-    one.
+    A class is drawn at most once in a task and gets a random label. A drawing is in the support or
+    in the query, never in both.
+
+    Args:
+        images (ndarray): [rows, drawings, versions, H, W] uint8, ink 255. Of several versions of a
+            drawing (distorted copies), one is picked at random each time that it is drawn.
+        way (int): classes in a task.
+        shot (int): support images of each class.
+        query (int): query images of each class.
+        rng (numpy.random.Generator): the source of randomness.
+        rotations (bool): a row turned by 0, 90, 180 and 270 degrees counts as four classes.
+        alphabets (Sequence[str] | None): the alphabet of each row. If given, a task is filled with
+            all classes of one random alphabet, then of another, so that its classes resemble each
+            other. A rotated alphabet is an alphabet of its own.
+        rows (ndarray | None): the rows to draw from; None for all.
+
+    Raises:
+        UserError: if there are fewer classes than `way`, or fewer drawings than `shot + query`.
+
+    Example:
+        >>> import numpy as np
+        >>> from maml import TaskSampler
+        >>> images = np.zeros([30, 20, 1, 28, 28], np.uint8)
+        >>> sampler = TaskSampler(images, 5, 1, 15, np.random.default_rng(0))
+        >>> sampler.sample(8).query_x.shape
+        (8, 75, 1, 28, 28)
     """
 
     def __init__(
@@ -48,114 +155,111 @@ class TaskSampler:
         query: int,
         rng: np.random.Generator,
         rotations: bool = False,
-        alphabets: list[str] | None = None,
+        alphabets: Sequence[str] | None = None,
+        rows: np.ndarray | None = None,
     ):
-        self.characters, drawings = images.shape[:2]
-        self.classes = classes = self.characters * (4 if rotations else 1)
-        if way > classes:
+        self.rows = np.arange(len(images)) if rows is None else rows
+        self.turns = QUARTER_TURNS if rotations else 1
+        self.classes = len(self.rows) * self.turns
+        self.drawings, self.versions = images.shape[1:3]
+        if way > self.classes:
             raise UserError(
-                f"n_way (or train_way, in training) is {way}, but there are only {classes} classes"
-                " to draw from"
+                f"way (or train_way, in training) is {way}, but there are only {self.classes} "
+                "classes to draw from"
             )
-        if shot + query > drawings:
+        if shot + query > self.drawings:
             raise UserError(
-                f"k_spt + k_query is {shot + query}, but each class has {drawings} drawings"
+                f"shot + query is {shot + query}, but each class has {self.drawings} drawings"
             )
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
-        turned = [
-            f"{name} turned {quarter} times"
-            for quarter in range(classes // self.characters)
-            for name in alphabets or []
-        ]
+        self.bank: Images | Embeddings = Images(images)
+        turned = [f"{name} turned {k} times" for k in range(self.turns) for name in alphabets or []]
         self.alphabet_of_class = np.unique(turned, return_inverse=True)[1]
 
     @property
-    def drawings(self) -> int:
-        """How many different images tasks are drawn from."""
-        return self.classes * math.prod(self.images.shape[1:3])
+    def image_count(self) -> int:
+        """The number of different images that tasks are drawn from."""
+        return self.classes * self.drawings * self.versions
 
     @property
-    def images_in_a_task(self) -> int:
-        """Of support and query together."""
+    def images_per_task(self) -> int:
+        """Images of support and query together."""
         return self.way * (self.shot + self.query)
 
     def embedded(self, embed: Callable[[np.ndarray], np.ndarray]) -> TaskSampler:
-        """The same tasks, with embeddings [T, N, D] in the place of images; `embed` takes images
-        [N, 1, H, W] to [N, D], each once.
+        """Return a sampler of the same tasks with embeddings [T, N, D] in the place of images.
+
+        `embed` takes images [N, 1, H, W] to embeddings [N, D]; each image is embedded once.
         """
         twin = copy.copy(self)
-        twin.characters = self.classes
-        images = np.concatenate(
-            [
-                np.rot90(self.images, quarter, axes=(3, 4))
-                for quarter in range(self.classes // self.characters)
-            ]
-        )
-        flat = images.reshape(-1, 1, *images.shape[3:])
-        z = np.concatenate(
-            [
-                embed(ink(flat[start : start + EMBEDDED_AT_ONCE]))
-                for start in range(0, len(flat), EMBEDDED_AT_ONCE)
-            ]
-        )
-        twin.images = z.reshape(*images.shape[:3], -1)
+        twin.bank = Images(self.images).embedded(embed, self.rows, self.turns)
         return twin
 
-    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
-        """The next `tasks` tasks, or, having drawn them all, only `part` of them (what one of
-        several processes needs).
-        """
-        rng, way, shot, query = self.rng, self.way, self.shot, self.query
-        drawings, versions = self.images.shape[1:3]
-        place = rng.random((tasks, self.classes), dtype=np.float32)
-        if self.alphabet_of_class.size:
-            place += rng.random((tasks, self.alphabet_of_class.max() + 1)).argsort(axis=1)[
-                :, self.alphabet_of_class
-            ]
-        chosen = np.argpartition(place, way - 1, axis=1)[:, :way]
-        chosen = rng.permuted(chosen, axis=1)  # labels 0 .. way - 1 in this order
-        drawing = rng.random((tasks, way, drawings), dtype=np.float32).argsort(axis=2)[
-            :, :, : shot + query
-        ]
-        version = rng.integers(versions, size=drawing.shape)
-        labels = np.arange(way)
+    def indices(self, tasks: int, part: slice = slice(None)) -> TaskIndices:
+        """Draw the next tasks; return `part` of them, which is what one process needs."""
+        rng, shot, query = self.rng, self.shot, self.query
+        chosen = self._classes(tasks)  # [T, way], of label 0, 1, ...
+        drawn = rng.random((tasks, self.way, self.drawings), dtype=np.float32).argsort(axis=2)
+        drawing = drawn[:, :, : shot + query]
+        version = rng.integers(self.versions, size=drawing.shape)
+        turns, row = np.divmod(chosen, len(self.rows))
+        row = self.rows[row]
 
-        def images(low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-            count = way * (high - low)
+        def picks(first: int, end: int) -> Picks:
+            count = self.way * (end - first)
             order = rng.random((tasks, count), dtype=np.float32).argsort(axis=1)[part]
-            y = np.take(labels.repeat(high - low), order)
 
-            def shuffled(index):
-                return np.take_along_axis(index[part].reshape(len(order), count), order, axis=1)
+            def shuffled(values: np.ndarray) -> np.ndarray:  # [T, way, end - first] -> [T, count]
+                values = np.broadcast_to(values, (tasks, self.way, end - first))[part]
+                return np.take_along_axis(values.reshape(len(order), count), order, axis=1)
 
-            turns, character = np.divmod(
-                shuffled(np.broadcast_to(chosen[:, :, None], (tasks, way, high - low))),
-                self.characters,
+            return Picks(
+                shuffled(row[:, :, None]),
+                shuffled(drawing[:, :, first:end]),
+                shuffled(version[:, :, first:end]),
+                shuffled(turns[:, :, None]),
+                shuffled(np.arange(self.way)[:, None]),
             )
-            x = self.images[
-                character, shuffled(drawing[:, :, low:high]), shuffled(version[:, :, low:high])
-            ]  # [T, count, H, W] or [..., D]
-            if x.dtype != np.uint8:
-                return x, y
-            for quarter in range(1, self.classes // self.characters):
-                x[turns == quarter] = np.rot90(x[turns == quarter], quarter, axes=(1, 2))
-            return ink(x[:, :, None]), y
 
-        return TaskBatch(*images(0, shot), *images(shot, shot + query))
+        return TaskIndices(picks(0, shot), picks(shot, shot + query))
+
+    def _classes(self, tasks: int) -> np.ndarray:
+        """The classes of each task, [T, way], in random order.
+
+        Every class gets a random sort key, and the first `way` are taken. With alphabets, the
+        key's integer part is the random rank of the class's alphabet, so that whole alphabets
+        come first.
+        """
+        key = self.rng.random((tasks, self.classes), dtype=np.float32)
+        if self.alphabet_of_class.size:
+            alphabets = self.alphabet_of_class.max() + 1
+            rank = self.rng.random((tasks, alphabets)).argsort(axis=1)
+            key += rank[:, self.alphabet_of_class]
+        chosen = np.argpartition(key, self.way - 1, axis=1)[:, : self.way]
+        return self.rng.permuted(chosen, axis=1)
+
+    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
+        """Draw the next tasks with their images; return `part` of them."""
+        support, query = self.indices(tasks, part)
+        return TaskBatch(self.bank[support], support.label, self.bank[query], query.label)
 
 
 class AlphabetSampler:
-    """Draws tasks whose classes all stand in one alphabet, a random one for each task; otherwise as
-    `TaskSampler`.
+    """Draw tasks whose classes are all of one alphabet, a random one for each task.
 
-    `rows` names the character, `Alphabet/characterNN`, of each of `images`. Without `alphabet`, all
-    that have `way` characters take part. Raises `UserError` where none has.
+    Args:
+        images, way, shot, query, rng: as for `TaskSampler`.
+        names (Sequence[str]): `Alphabet/characterNN` of each row of `images`.
+        alphabet (str | None): the alphabet of all tasks; None for all that have `way` characters.
+
+    Raises:
+        UserError: if there is no such alphabet, or none with `way` characters.
     """
 
     def __init__(
         self,
         images: np.ndarray,
-        rows: list[str],
+        names: Sequence[str],
         way: int,
         shot: int,
         query: int,
@@ -163,43 +267,53 @@ class AlphabetSampler:
         alphabet: str | None = None,
     ):
         members: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            members.setdefault(row.split("/")[0], []).append(place)
+        for row, name in enumerate(names):
+            members.setdefault(name.split("/")[0], []).append(row)
         if alphabet is not None and alphabet not in members:
             raise UserError(
                 f"alphabet {alphabet} has no character here; there are {', '.join(members)}"
             )
-        asked = {name: places for name, places in members.items() if alphabet in (None, name)}
-        largest = max(asked, key=lambda name: len(asked[name]))
-        if way > len(asked[largest]):
+        allowed = {name: rows for name, rows in members.items() if alphabet in (None, name)}
+        largest = max(allowed, key=lambda name: len(allowed[name]))
+        if way > len(allowed[largest]):
             raise UserError(
-                f"n_way is {way}, but alphabet {largest} has only {len(asked[largest])} characters"
-                " here"
+                f"way is {way}, but alphabet {largest} has only {len(allowed[largest])} characters "
+                "here"
                 + ("" if alphabet else ", and no other has more")
                 + "; the background split keeps whole alphabets for testing"
             )
         self.alphabets = {
-            name: TaskSampler(images[places], way, shot, query, rng)
-            for name, places in asked.items()
-            if len(places) >= way
+            name: TaskSampler(images, way, shot, query, rng, rows=np.array(rows))
+            for name, rows in allowed.items()
+            if len(rows) >= way
         }
-        self.way, self.rng, self.images_in_a_task = way, rng, way * (shot + query)
+        self.way, self.rng, self.images_per_task = way, rng, way * (shot + query)
 
     @property
-    def drawings(self) -> int:
-        """How many different images tasks are drawn from."""
-        return sum(sampler.drawings for sampler in self.alphabets.values())
+    def image_count(self) -> int:
+        """The number of different images that tasks are drawn from."""
+        return sum(sampler.image_count for sampler in self.alphabets.values())
 
     def embedded(self, embed: Callable[[np.ndarray], np.ndarray]) -> AlphabetSampler:
-        """The same tasks with embeddings in the place of images, as `TaskSampler.embedded`."""
+        """Return a sampler of the same tasks with embeddings, as `TaskSampler.embedded`."""
         twin = copy.copy(self)
-        twin.alphabets = {name: sampler.embedded(embed) for name, sampler in self.alphabets.items()}
+        twin.alphabets = {name: s.embedded(embed) for name, s in self.alphabets.items()}
         return twin
 
-    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
-        """The next `tasks` tasks, or, having drawn them all, only `part` of them."""
+    def _next(self, tasks: int) -> list[TaskSampler]:
+        """The sampler of each of the next tasks."""
         names = sorted(self.alphabets)
-        drawn = [
-            self.alphabets[names[i]].sample(1) for i in self.rng.integers(len(names), size=tasks)
-        ]
-        return TaskBatch(*(np.concatenate(arrays)[part] for arrays in zip(*drawn)))
+        return [self.alphabets[names[i]] for i in self.rng.integers(len(names), size=tasks)]
+
+    def indices(self, tasks: int, part: slice = slice(None)) -> TaskIndices:
+        """Draw the next tasks; return `part` of them, which is what one process needs."""
+        drawn = [sampler.indices(1) for sampler in self._next(tasks)]
+        return TaskIndices(*(Picks(*_joined(picks, part)) for picks in zip(*drawn)))
+
+    def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
+        """Draw the next tasks with their images; return `part` of them."""
+        return TaskBatch(*_joined([sampler.sample(1) for sampler in self._next(tasks)], part))
+
+
+def _joined(batches: Sequence[Sequence[np.ndarray]], part: slice) -> list[np.ndarray]:
+    return [np.concatenate(arrays)[part] for arrays in zip(*batches)]

@@ -18,12 +18,13 @@ from flask import Flask, Response, jsonify, request
 from PIL import Image
 from werkzeug.exceptions import HTTPException
 
-from maml.classifier import predict
-from maml.config import ANY_WAY
+from maml.classifier.measure import predicted
+from maml.config import METRIC
 from maml.data import ink
 from maml.data.raw import DAMAGED
 from maml.system.errors import UserError
-from maml.training import checkpoint, restore
+from maml.training.checkpoint import Checkpoint, read
+from maml.training.restore import restore
 
 ALGORITHMS = ("maml", "reptile", "protonet")
 WAYS, SHOTS = range(2, 21), range(1, 6)
@@ -34,24 +35,24 @@ REMEMBERED = 16  # supports that were adapted to
 class Adaptation:
     """One learner's states after each update step on one support."""
 
-    def __init__(self, model: checkpoint.Trained, x: np.ndarray, y: np.ndarray):
+    def __init__(self, model: Checkpoint, x: np.ndarray, y: np.ndarray):
         import paddle
 
         self.way, self.size = int(y.max()) + 1, x.shape[-1]
-        self.learner = restore.learner(model, self.way, bn="inductive")
+        self.learner = restore(model, self.way, bn="inductive")
         self.states = list(self.learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None])))
 
-    def opinions(self, query: np.ndarray) -> np.ndarray:
+    def probabilities(self, query: np.ndarray) -> np.ndarray:
         """Probabilities [steps + 1, way] of one query [1, H, W]."""
         return np.stack(
-            [predict.opinion(self.learner, state, query[None, None])[0, 0] for state in self.states]
+            [predicted(self.learner, state, query[None, None])[0, 0] for state in self.states]
         )
 
 
-class Bench:
+class AdaptedModels:
     """The models that there are, and what they were lately adapted to."""
 
-    def __init__(self, models: dict[str, checkpoint.Trained]):
+    def __init__(self, models: dict[str, Checkpoint]):
         self.models = models
         self.adapted: OrderedDict[str, Adaptation] = OrderedDict()
         self.lock = (
@@ -71,10 +72,10 @@ class Bench:
 
     def classify(self, name: str, query: np.ndarray) -> np.ndarray:
         with self.lock:
-            return self.adapted[name].opinions(query)
+            return self.adapted[name].probabilities(query)
 
 
-def find_models(folder: str | Path) -> dict[str, checkpoint.Trained]:
+def find_models(folder: str | Path) -> dict[str, Checkpoint]:
     """The best checkpoint of each algorithm in `folder`; a `UserError` where there is none at all.
 
     Best is what was validated on the most classes by the fewest shots: of several, what was not
@@ -82,18 +83,18 @@ def find_models(folder: str | Path) -> dict[str, checkpoint.Trained]:
     accurate.
     """
 
-    def place(model: checkpoint.Trained) -> tuple[int, int, bool, bool, float]:
+    def place(model: Checkpoint) -> tuple[int, int, bool, bool, float]:
         return (
-            model.config.n_way,
-            -model.config.k_spt,
+            model.config.way,
+            -model.config.shot,
             not model.config.train_on_val,
-            model.state["data"]["split"] == "random",
-            model.state["best"]["accuracy"],
+            model.data.split == "random",
+            model.accuracy,
         )
 
     models = [
         model
-        for model in map(checkpoint.read, sorted(Path(folder).glob("*.pkl")))
+        for model in map(read, sorted(Path(folder).glob("*.pkl")))
         if model.config.algorithm in ALGORITHMS
     ]
     found = {model.config.algorithm: model for model in sorted(models, key=place)}
@@ -138,11 +139,14 @@ def support(stated: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
     return x, np.repeat(np.arange(len(stated)), [len(drawings) for drawings in stated])
 
 
-def create(models: dict[str, checkpoint.Trained]) -> Flask:
+def create(models: dict[str, Checkpoint]) -> Flask:
     """The application: one page, and two questions that it asks."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
-    bench, page = Bench(models), (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+    adapted_models, page = (
+        AdaptedModels(models),
+        (Path(__file__).parent / "page.html").read_text(encoding="utf-8"),
+    )
 
     def body() -> dict:
         stated = request.get_json()
@@ -165,7 +169,7 @@ def create(models: dict[str, checkpoint.Trained]) -> Flask:
                 {
                     "algorithm": name,
                     "checkpoint": model.path.name,
-                    "most": WAYS[-1] if name in ANY_WAY else min(WAYS[-1], model.config.n_way),
+                    "most": WAYS[-1] if name in METRIC else min(WAYS[-1], model.config.way),
                 }
                 for name, model in models.items()
             ]
@@ -177,17 +181,19 @@ def create(models: dict[str, checkpoint.Trained]) -> Flask:
         model = models.get(str(stated.get("algorithm")))
         if model is None:
             raise UserError(f"the algorithm must be one of {', '.join(models)}")
-        x, y = support(stated.get("support"), model.state["data"]["image_size"])
-        return jsonify({"adapted": bench.adapt(model.config.algorithm, x, y)})
+        x, y = support(stated.get("support"), model.data.image_size)
+        return jsonify({"adapted": adapted_models.adapt(model.config.algorithm, x, y)})
 
     @app.post("/classify")
     def classify() -> Response:
         stated = body()
         name = stated.get("adapted")
-        if not isinstance(name, str) or name not in bench.adapted:
+        if not isinstance(name, str) or name not in adapted_models.adapted:
             raise UserError("this support is not known, or no longer; draw on")
-        opinions = bench.classify(name, drawing(stated.get("query"), bench.adapted[name].size))
-        return jsonify({"steps": np.round(opinions, 4).tolist()})
+        steps = adapted_models.classify(
+            name, drawing(stated.get("query"), adapted_models.adapted[name].size)
+        )
+        return jsonify({"steps": np.round(steps, 4).tolist()})
 
     @app.errorhandler(UserError)
     def refuse(error: UserError) -> tuple[Response, int]:

@@ -1,35 +1,30 @@
-"""How good a learner is: query accuracies of many tasks after every update step, and what can be
-said of their mean.
-"""
+"""How good a classifier is: query accuracies of many tasks, and the interval of their mean."""
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import paddle
 
 from maml import functional as fn
-from maml.algorithms.learner import Learner
-from maml.data.tasks import TaskBatch, TaskSampler
+from maml.algorithms.learner import Classifier, Encoder
+from maml.data.tasks import Sampler, TaskBatch, TaskIndices
 from maml.system.processes import Processes
 
 TASKS_AT_ONCE = 8
 
 
 class Result(NamedTuple):
-    """Of each task, a column for each update step, the first of them before adaptation; one column
-    where only the last was measured.
+    """Results by task. Column k is after k update steps; where only the end was measured, there is
+    one column.
     """
 
-    accuracies: np.ndarray  # [tasks, steps + 1], or [tasks, 1]
-    losses: np.ndarray  # as many, of the queries
-    correct: (
-        np.ndarray
-    )  # [tasks, way * query], 1 for each query that was told right after the last step, else 0
+    accuracies: np.ndarray  # [tasks, steps + 1]
+    losses: np.ndarray  # [tasks, steps + 1], mean cross-entropy of the queries
+    correct: np.ndarray  # [tasks, way * query], 1 where a query was right after the last step
 
     @property
     def vector(self) -> np.ndarray:
@@ -38,40 +33,41 @@ class Result(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Mean accuracy after the last update step."""
+        """Mean accuracy after the last update step, 0 to 1."""
         return float(self.vector[-1])
 
     @property
     def interval(self) -> float:
         """Half the width of the 95% interval of `mean`: 1.96 standard errors over tasks."""
         last = self.accuracies[:, -1]
-        return (
-            float(1.96 * last.std(ddof=1) / np.sqrt(len(last))) if len(last) > 1 else float("nan")
-        )
+        return float(1.96 * last.std(ddof=1) / np.sqrt(len(last))) if len(last) > 1 else np.nan
 
 
-def measure(learner: Learner, tasks: TaskBatch, every_step: bool = True) -> Result:
-    """Adapt to each task's support and score its queries, after every update step, or, which is
-    quicker, after the last one only.
-    """
-    return measure_together([learner], tasks, every_step)[0]
-
-
-def measure_together(
-    learners: Sequence[Learner], tasks: TaskBatch, every_step: bool = True
+def measure(
+    classifiers: Sequence[Classifier], tasks: TaskBatch, every_step: bool = True
 ) -> list[Result]:
-    """`measure` each of `learners`, which adapt alike and differ in how they predict: the first one
-    adapts for all of them.
+    """Adapt to each task's support and score its queries.
+
+    Args:
+        classifiers (Sequence[Classifier]): classifiers that adapt alike and predict differently;
+            the first one adapts for all of them.
+        tasks (TaskBatch): the tasks.
+        every_step (bool): measure after every update step, or, which is quicker, after the last.
     """
     support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
-    states = learners[0].adapt(support_x, support_y)
-    states = states if every_step else deque(states, maxlen=1)
-    scores = [[learner.predict(adapted, query_x) for learner in learners] for adapted in states]
+    states: Iterable = classifiers[0].adapt(support_x, support_y)
+    if not every_step:
+        states = deque(states, maxlen=1)
+    scores = [[c.predict(adapted, query_x) for c in classifiers] for adapted in states]
+
+    def by_step(count: Callable, steps: Iterable) -> np.ndarray:
+        return np.stack([count(s, query_y).numpy() for s in steps], axis=1)
+
     with paddle.no_grad():
         return [
             Result(
-                np.stack([fn.accuracy(s, query_y).numpy() for s in steps], axis=1),
-                np.stack([fn.cross_entropy(s, query_y).numpy() for s in steps], axis=1),
+                by_step(fn.accuracy, steps),
+                by_step(fn.cross_entropy, steps),
                 fn.correct(steps[-1], query_y).numpy(),
             )
             for steps in zip(*scores)
@@ -79,59 +75,84 @@ def measure_together(
 
 
 def evaluate(
-    learner: Learner,
-    sampler: TaskSampler,
+    classifier: Classifier,
+    sampler: Sampler,
     tasks: int,
     processes: Processes | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
     every_step: bool = True,
 ) -> Result:
-    """`measure` on the sampler's next `tasks` tasks, each process on some of them; all get the
-    whole result.
+    """Measure a classifier on the sampler's next tasks.
 
-    `progress` wraps range(0, tasks, 8), the number of the first of the tasks that are drawn at
-    once.
+    Args:
+        classifier (Classifier): a trained learner, or any object with `adapt` and `predict`.
+        sampler (Sampler): where the tasks come from.
+        tasks (int): the number of tasks.
+        processes (Processes | None): the processes that share the tasks; all get the whole result.
+        progress (Callable): wraps the range of tasks, in steps of 8.
+        every_step (bool): measure after every update step, or, which is quicker, after the last.
+
+    Returns:
+        Result: accuracies and losses by task; `mean` and `interval` sum them up.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> images = np.random.default_rng(0).integers(0, 255, [9, 20, 1, 28, 28], np.uint8)
+        >>> sampler = maml.TaskSampler(images, 5, 1, 5, np.random.default_rng(0))
+        >>> network = maml.ConvNet(5, np.random.default_rng(0))
+        >>> learner = maml.MAML(network, alpha=0.4, beta=1e-3, steps=1, steps_test=1)
+        >>> maml.evaluate(learner, sampler, tasks=8).accuracies.shape
+        (8, 2)
     """
-    return evaluate_together([learner], sampler, tasks, processes, progress, every_step)[0]
+    return evaluate_together([classifier], sampler, tasks, processes, progress, every_step)[0]
 
 
 def evaluate_together(
-    learners: Sequence[Learner],
-    sampler: TaskSampler,
+    classifiers: Sequence[Classifier],
+    sampler: Sampler,
     tasks: int,
     processes: Processes | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
     every_step: bool = True,
 ) -> list[Result]:
-    """`evaluate` each of `learners`, as `measure_together`."""
-    processes, learner = processes or Processes(), learners[0]
-    if learner.embeds_alone and sampler.drawings < tasks * sampler.images_in_a_task:
-        sampler = sampler.embedded(lambda x: learner.embed(paddle.to_tensor(x[None]))[0].numpy())
-    total = None
+    """Measure several classifiers, as `evaluate` one; they adapt alike, see `measure`."""
+    processes = processes or Processes()
+    encoder = classifiers[0]
+    if isinstance(encoder, Encoder) and encoder.per_image:
+        if sampler.image_count < tasks * sampler.images_per_task:  # embed each image once
+            sampler = sampler.embedded(
+                lambda x: encoder.embed(paddle.to_tensor(x[None]))[0].numpy()
+            )
+            classifiers = [encoder.of_embeddings()]
+    total: list[Result] = []
     for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
         size = min(TASKS_AT_ONCE, tasks - start)
         mine = batch % processes.size == processes.rank
-        drawn = sampler.sample(
-            size, slice(None) if mine or total is None else slice(0)
-        )  # all draw all, to stay in step
-        if mine or total is None:
-            results = measure_together(learners, drawn, every_step)
-        if total is None:
-            total = [
-                Result(*(np.zeros((tasks, part.shape[1]), np.float32) for part in result))
-                for result in results
-            ]
+        # all processes draw all tasks, to stay in step, and measure the first batch, to know the
+        # results' shapes
+        drawn = sampler.sample(size, slice(None) if mine or not total else slice(0))
+        if mine or not total:
+            results = measure(classifiers, drawn, every_step)
+        if not total:
+            total = [Result(*(_zeros(tasks, part) for part in result)) for result in results]
         if mine:
-            for whole, part in zip(itertools.chain(*total), itertools.chain(*results)):
+            for whole, part in _arrays(total, results):
                 whole[start : start + size] = part
     return [Result(*map(processes.sum, result)) for result in total]
 
 
-def queries(sampler: TaskSampler, tasks: int) -> np.ndarray:
-    """The queries [tasks, way * query, ...] of the tasks that `evaluate` draws from a sampler in
-    the same state.
-    """
+def _zeros(tasks: int, like: np.ndarray) -> np.ndarray:
+    return np.zeros((tasks, like.shape[1]), np.float32)
+
+
+def _arrays(a: list[Result], b: list[Result]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for one, other in zip(a, b):
+        yield from zip(one, other)
+
+
+def drawn_tasks(sampler: Sampler, tasks: int) -> TaskIndices:
+    """Return the indices of the tasks that `evaluate` draws from a sampler in the same state."""
     starts = range(0, tasks, TASKS_AT_ONCE)
-    return np.concatenate(
-        [sampler.sample(min(TASKS_AT_ONCE, tasks - start)).query_x for start in starts]
-    )
+    batches = [sampler.indices(min(TASKS_AT_ONCE, tasks - start)) for start in starts]
+    joined = [type(picks[0])(*map(np.concatenate, zip(*picks))) for picks in zip(*batches)]
+    return TaskIndices(*joined)

@@ -18,60 +18,67 @@ from maml import functional as fn
 
 
 class Network(nn.Layer, ABC):
-    """A layer with an explicit parameter list: `theta` holds it, and `forward(x, params)` is a pure
-    function of `params`.
+    """A layer whose weights are an explicit list, and whose forward pass is a pure function of it.
 
-    A subclass sets `features`, lists its initial values in `initial(rng)` and computes in `embed`.
-    Where `way` is given, the last two parameters are a linear classifier of the embeddings.
-    `running` holds running averages of batch normalisation's statistics where an algorithm keeps
-    them, [1, 1, C] each; none at first.
+    A subclass hands its initial weights to the constructor and computes in `embed`.
+
+    Args:
+        initial (Sequence[ndarray]): initial weights of the embedding.
+        features (int): size of an embedding, D.
+        way (int | None): outputs of the linear classifier of the embeddings, whose weights are the
+            last two of `theta`; None for no classifier.
+        rng (numpy.random.Generator): the source of the classifier's initial weights.
+        dtype (str): "float32" or "float64".
+
+    Attributes:
+        running (list[Statistics]): running averages of batch normalisation's statistics, [1, 1, C]
+            each, where a method keeps them; empty at first.
     """
 
-    features: int
-
-    def __init__(self, way: int | None, rng: np.random.Generator, dtype: str = "float32"):
+    def __init__(
+        self,
+        initial: Sequence[np.ndarray],
+        features: int,
+        way: int | None,
+        rng: np.random.Generator,
+        dtype: str = "float32",
+    ):
         super().__init__()
-        self.way = way
+        self.features, self.way = features, way
         self.running: list[fn.Statistics] = []
-        initial = self.initial(rng)
+        weights = list(initial)
         if way is not None:
-            # Nearly no opinion before adaptation: with larger weights here, MAML learns several
-            # times slower.
-            initial += [0.01 * rng.standard_normal([self.features, way]), np.zeros([1, way])]
-        self.listed = nn.ParameterList(
-            [
-                paddle.create_parameter(
-                    list(p.shape), dtype, default_initializer=nn.initializer.Assign(p.astype(dtype))
-                )
-                for p in initial
-            ]
-        )
+            # nearly no opinion before adaptation: with larger weights MAML learns much slower
+            weights += [0.01 * rng.standard_normal([features, way]), np.zeros([1, way])]
+        self.listed = nn.ParameterList([_parameter(w.astype(dtype)) for w in weights])
 
     @property
     def theta(self) -> list[Tensor]:
-        """The parameters, [...] each; `listed` registers them with the layer."""
+        """The weights as a list, [...] each."""
         return list(self.listed)
 
     def update_running(self, record: Sequence[fn.Statistics], momentum: float = 0.9) -> None:
-        """Move the running averages towards the statistics of a batch, as Paddle's own batch
-        normalisation does.
-        """
+        """Move the running averages towards a batch's statistics, as Paddle's own layers do."""
+        if not self.running:  # the first batch
+            self.running = list(record)
+            return
+
+        def moved(old: Tensor, new: Tensor) -> Tensor:
+            return momentum * old + (1 - momentum) * new
+
         self.running = [
-            fn.Statistics(*(momentum * old + (1 - momentum) * new for old, new in zip(*pair)))
-            for pair in zip(self.running, record)
-        ] or list(record)
+            fn.Statistics(moved(old.mean, new.mean), moved(old.variance, new.variance))
+            for old, new in zip(self.running, record)
+        ]
 
     def penalty(self, params: Sequence[Tensor]) -> Tensor | float:
-        """What is added to the loss of a metric method for large weights; nothing here."""
+        """Return what a metric method adds to its loss for large weights; nothing here."""
         return 0.0
 
-    @abstractmethod
-    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """Initial values of the embedding's parameters."""
-
     def prepare(self, x: Tensor) -> Any:
-        """What `embed` needs of images x [T, N, 1, H, W] and no weight changes; worth keeping while
-        weights adapt.
+        """Return what `embed` needs of images [T, N, 1, H, W] and no weight can change.
+
+        It is worth keeping while weights adapt.
         """
         return x
 
@@ -84,7 +91,7 @@ class Network(nn.Layer, ABC):
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:
-        """What `prepare` made of x -> embeddings [T, N, features]."""
+        """Return embeddings [T, N, features] of what `prepare` returned; see `forward`."""
 
     def forward(
         self,
@@ -94,12 +101,19 @@ class Network(nn.Layer, ABC):
         record: list[fn.Statistics] | None = None,
         twice: bool = False,
     ) -> Tensor:
-        """x [T, N, 1, H, W], or what `prepare` made of it -> scores [T, N, way], or embeddings [T,
-        N, features] without a classifier.
+        """Return scores, or embeddings where there is no classifier.
 
-        Without `params` these are `theta`, for all tasks. Batch normalisation takes `statistics`,
-        one for each layer, or, without, those of x itself, which `record`, a list, is given.
-        `twice`: the result is to be differentiated twice.
+        Args:
+            x (Tensor): images [T, N, 1, H, W], or what `prepare` returned for them.
+            params (Sequence[Tensor] | None): weights [T, ...] each, or [1, ...] where all tasks
+                share them; `theta` by default.
+            statistics (Sequence[Statistics] | None): what batch normalisation uses, for each layer;
+                the statistics of x by default.
+            record (list[Statistics] | None): a list that receives the statistics of x.
+            twice (bool): the result is to be differentiated twice.
+
+        Returns:
+            Tensor: scores [T, N, way], or embeddings [T, N, features].
         """
         if params is None:
             params = [p.unsqueeze(0) for p in self.theta]
@@ -114,10 +128,13 @@ class Network(nn.Layer, ABC):
         record: list[fn.Statistics] | None = None,
         twice: bool = False,
     ) -> Tensor:
-        """The embeddings [T, N, features] that a classifier, if there is one, sees; arguments as
-        `forward`'s.
-        """
+        """Return embeddings [T, N, features], before a classifier; see `forward`."""
         if isinstance(x, Tensor):
             x = self.prepare(x)
         body = params if self.way is None else params[:-2]
         return self.embed(body, x, statistics or [None] * len(body), record, twice)
+
+
+def _parameter(value: np.ndarray) -> Tensor:
+    initial = nn.initializer.Assign(value)
+    return paddle.create_parameter(value.shape, str(value.dtype), default_initializer=initial)

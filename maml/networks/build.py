@@ -1,6 +1,8 @@
-"""The network that a configuration names."""
+"""The networks by name."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from maml.networks.koch import KochNet
 from maml.system.errors import UserError
 
 
-def make(
+def build_network(
     kind: str,
     way: int | None,
     rng: np.random.Generator,
@@ -19,19 +21,27 @@ def make(
     filters: int = 64,
     dense_deviation: float = 0.2,
 ) -> Network:
-    """The network that a configuration names: strided or pooled, which have `filters`, dense,
-    perceptron, or koch, which has the `dense_deviation`.
+    """Return a new network.
+
+    Args:
+        kind (str): "strided", "pooled", "dense", "perceptron" or "koch".
+        way (int | None): classes of its classifier; None for an encoder without one.
+        rng (numpy.random.Generator): the source of its initial weights.
+        image_size (int): side of the images, in pixels.
+        filters (int): of each convolution of strided and pooled.
+        dense_deviation (float): of koch's initial dense weights.
     """
-    if kind == "dense":
-        return DenseNet(way, rng, image_size)
-    if kind == "perceptron":
-        return Perceptron(way, rng, image_size**2)
-    if kind == "koch":
-        if image_size != KochNet.IMAGE_SIZE:
-            raise UserError(
-                f"network koch is for images of {KochNet.IMAGE_SIZE} x {KochNet.IMAGE_SIZE} pixels,"
-                f" these have {image_size}; make others by make_data.py --image-size"
-                f" {KochNet.IMAGE_SIZE}, or choose network pooled"
-            )
-        return KochNet(rng, dense_deviation)
-    return ConvNet(way, rng, image_size, pooled=kind == "pooled", filters=filters)
+    builders: dict[str, Callable[[], Network]] = {
+        "strided": lambda: ConvNet(way, rng, image_size, pooled=False, filters=filters),
+        "pooled": lambda: ConvNet(way, rng, image_size, pooled=True, filters=filters),
+        "dense": lambda: DenseNet(way, rng, image_size),
+        "perceptron": lambda: Perceptron(way, rng, image_size**2),
+        "koch": lambda: KochNet(rng, dense_deviation),
+    }
+    side = KochNet.IMAGE_SIZE
+    if kind == "koch" and image_size != side:
+        raise UserError(
+            f"network koch is for images of {side} x {side} pixels, these have {image_size}; make "
+            f"others by make_data.py --image-size {side}, or choose network pooled"
+        )
+    return builders[kind]()

@@ -14,13 +14,28 @@ from maml.networks.base import Network
 
 
 class ConvNet(Network):
-    """Blocks of 3x3 convolution, batch normalisation and ReLU, with 64 filters in the papers;
-    strided as MAML's on Omniglot (Finn et al. 2017, section 5.2), or max-pooled as the metric
-    methods' (Vinyals et al. 2016, section 4.1.1).
+    """Blocks of 3x3 convolution, batch normalisation and ReLU.
 
-    Parameters: w [9 * C_in, filters], gamma [1, filters], beta [1, filters] of each block. There
-    are no convolution biases: batch normalisation subtracts them again. There are at least two
-    `blocks`.
+    Strided as MAML's network for Omniglot (Finn et al. 2017, section 5.2), or max-pooled as that of
+    the metric methods (Vinyals et al. 2016, section 4.1.1). Its weights are w [9 * C_in, filters],
+    gamma [1, filters] and beta [1, filters] of each block. There are no convolution biases, which
+    batch normalisation would subtract again.
+
+    Args:
+        way (int | None): classes of its classifier; None for an encoder without one.
+        rng (numpy.random.Generator): the source of its initial weights.
+        image_size (int): side of the images, in pixels.
+        pooled (bool): 2x2 max-pooling in the place of stride 2.
+        filters (int): filters of each convolution.
+        blocks (int): number of blocks, at least 2.
+        dtype (str): "float32" or "float64".
+
+    Example:
+        >>> import numpy as np, paddle
+        >>> from maml import ConvNet
+        >>> network = ConvNet(5, np.random.default_rng(0))
+        >>> network(paddle.zeros([2, 10, 1, 28, 28])).shape
+        [2, 10, 5]
     """
 
     def __init__(
@@ -33,27 +48,20 @@ class ConvNet(Network):
         blocks: int = 4,
         dtype: str = "float32",
     ):
-        self.pooled, self.filters = pooled, filters
-        self.sizes = [image_size]
+        sizes = [image_size]
         for _ in range(blocks):
-            self.sizes.append(self.sizes[-1] // 2 if pooled else -(-self.sizes[-1] // 2))
-        self.features = filters * self.sizes[-1] ** 2
-        super().__init__(way, rng, dtype)
+            sizes.append(sizes[-1] // 2 if pooled else -(-sizes[-1] // 2))
+        features = filters * sizes[-1] ** 2
+        super().__init__(initial_weights(rng, blocks, filters), features, way, rng, dtype)
+        self.pooled, self.filters, self.sizes = pooled, filters, sizes
 
-    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
-        params, channels = [], 1
-        for _ in self.sizes[1:]:
-            scale = np.sqrt(2 / (9 * channels))  # He et al. 2015, eq. 10
-            params += [
-                scale * rng.standard_normal([9 * channels, self.filters]),
-                np.ones([1, self.filters]),
-                np.zeros([1, self.filters]),
-            ]
-            channels = self.filters
-        return params
+    @property
+    def stride(self) -> int:
+        """Of each convolution."""
+        return 1 if self.pooled else 2
 
     def prepare(self, x: Tensor) -> fn.InputPatches:
-        return fn.input_patches(x, 1 if self.pooled else 2, self.pooled)
+        return fn.input_patches(x, self.stride, self.pooled)
 
     def embed(
         self,
@@ -67,22 +75,28 @@ class ConvNet(Network):
         for block, size in enumerate(self.sizes[:-1]):
             w, gamma, beta = params[3 * block : 3 * block + 3]
             if block == 0 and self.pooled:
-                h = fn.pooled_input_block(
-                    x, w, gamma, beta, size, size, statistics[0], record
-                )  # [T, P/4*N + 1, 64]
+                # [T, P/4*N + 1, 64]
+                h = fn.pooled_input_block(x, w, gamma, beta, size, size, statistics[0], record)
             elif block == 0:
                 h = fn.input_block(x, w, gamma, beta, statistics[0], record)  # [T, P*N + 1, 64]
             else:
-                h = fn.convolve(
-                    h, w, fn.patches(size, size, 1 if self.pooled else 2, images, self.pooled)
-                )  # [T, P*N, 64]
+                at = fn.patches(size, size, self.stride, images, self.pooled)
+                h = fn.convolve(h, w, at)  # [T, P*N, 64]
                 h = fn.batch_norm(h, gamma, beta, statistics[block], record, twice)
-                if self.pooled:
-                    h = fn.max_pool(
-                        h, size, size, images
-                    )  # before ReLU, which gives the same with a quarter of its work
+                if self.pooled:  # before ReLU: the same result for a quarter of ReLU's work
+                    h = fn.max_pool(h, size, size, images)
             h = F.relu(h)
         h = h.reshape([h.shape[0], -1, images, self.filters]).transpose(
             [0, 2, 1, 3]
-        )  # [T, P*N, 64] -> [T, N, P, 64]
+        )  # [T, N, P, C]
         return h.reshape([h.shape[0], images, self.features])
+
+
+def initial_weights(rng: np.random.Generator, blocks: int, filters: int) -> list[np.ndarray]:
+    """w, gamma and beta of each block (He et al. 2015, eq. 10)."""
+    weights, channels = [], 1
+    for _ in range(blocks):
+        w = np.sqrt(2 / (9 * channels)) * rng.standard_normal([9 * channels, filters])
+        weights += [w, np.ones([1, filters]), np.zeros([1, filters])]
+        channels = filters
+    return weights

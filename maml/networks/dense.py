@@ -15,8 +15,14 @@ from maml.networks.base import Network
 
 
 class DenseNet(Network):
-    """Fully connected layers with batch normalisation and ReLU on flattened images, 256-128-64-64
-    in MAML's paper (section 5.2).
+    """Fully connected layers with batch normalisation and ReLU on flattened images.
+
+    Args:
+        way (int | None): classes of its classifier; None for an encoder without one.
+        rng (numpy.random.Generator): the source of its initial weights.
+        image_size (int): side of the images, in pixels.
+        hidden (Sequence[int]): units of each layer; the MAML paper's by default (section 5.2).
+        dtype (str): "float32" or "float64".
     """
 
     def __init__(
@@ -27,19 +33,11 @@ class DenseNet(Network):
         hidden: Sequence[int] = (256, 128, 64, 64),
         dtype: str = "float32",
     ):
-        self.sizes = [image_size**2, *hidden]
-        self.features = self.sizes[-1]
-        super().__init__(way, rng, dtype)
-
-    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
-        params = []
-        for fan_in, fan_out in zip(self.sizes, self.sizes[1:]):
-            params += [
-                np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]),
-                np.ones([1, fan_out]),
-                np.zeros([1, fan_out]),
-            ]
-        return params
+        weights = []
+        for w in initial_weights(rng, [image_size**2, *hidden]):
+            units = w.shape[1]
+            weights += [w, np.ones([1, units]), np.zeros([1, units])]
+        super().__init__(weights, hidden[-1], way, rng, dtype)
 
     def embed(
         self,
@@ -50,19 +48,20 @@ class DenseNet(Network):
         twice: bool,
     ) -> Tensor:
         h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, H*W]
-        for layer in range(len(self.sizes) - 1):
-            w, gamma, beta = params[3 * layer : 3 * layer + 3]
-            h = F.relu(
-                fn.batch_norm(paddle.matmul(h, w), gamma, beta, statistics[layer], record, twice)
-            )
+        for w, gamma, beta, given in zip(params[::3], params[1::3], params[2::3], statistics):
+            h = F.relu(fn.batch_norm(paddle.matmul(h, w), gamma, beta, given, record, twice))
         return h
 
 
 class Perceptron(Network):
-    """Fully connected layers with biases and ReLU on flattened input [T, N, ...], without batch
-    normalisation; for any small problem.
+    """Fully connected layers with biases and ReLU, without batch normalisation.
 
-    `way` is the number of outputs: classes, or dimensions of what is regressed.
+    Args:
+        way (int | None): outputs: classes, or dimensions of what is regressed.
+        rng (numpy.random.Generator): the source of its initial weights.
+        inputs (int): numbers that describe an example; inputs [T, N, ...] are flattened.
+        hidden (Sequence[int]): units of each layer.
+        dtype (str): "float32" or "float64".
     """
 
     def __init__(
@@ -73,18 +72,10 @@ class Perceptron(Network):
         hidden: Sequence[int] = (64, 64),
         dtype: str = "float32",
     ):
-        self.sizes = [inputs, *hidden]
-        self.features = self.sizes[-1]
-        super().__init__(way, rng, dtype)
-
-    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
-        params = []
-        for fan_in, fan_out in zip(self.sizes, self.sizes[1:]):
-            params += [
-                np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out]),
-                np.zeros([1, fan_out]),
-            ]
-        return params
+        weights = []
+        for w in initial_weights(rng, [inputs, *hidden]):
+            weights += [w, np.zeros([1, w.shape[1]])]
+        super().__init__(weights, hidden[-1], way, rng, dtype)
 
     def embed(
         self,
@@ -98,3 +89,11 @@ class Perceptron(Network):
         for w, b in zip(params[::2], params[1::2]):
             h = F.relu(paddle.matmul(h, w) + b)
         return h
+
+
+def initial_weights(rng: np.random.Generator, sizes: Sequence[int]) -> list[np.ndarray]:
+    """w of each layer between these sizes (He et al. 2015, eq. 10)."""
+    return [
+        np.sqrt(2 / fan_in) * rng.standard_normal([fan_in, fan_out])
+        for fan_in, fan_out in zip(sizes, sizes[1:])
+    ]

@@ -15,16 +15,20 @@ from maml.networks.base import Network
 
 
 class KochNet(Network):
-    """The Siamese network's encoder as published (Koch et al. 2015, section 3.1, figure 4), with
-    its initial values (3.2) and penalties.
+    """The Siamese network's encoder as published, with its initial weights and penalties.
 
-    105 x 105 images; convolutions 10x10/64, 7x7/128, 4x4/128, 4x4/256 without padding, each with
-    ReLU and, but for the last, 2x2-max-pooling; a layer of 4,096 sigmoid units. All tasks share the
-    weights ([1, ...]), and there is no batch normalisation.
+    Koch et al. 2015, section 3.1, figure 4, and section 3.2. Images of 105 x 105 pixels;
+    convolutions 10x10/64, 7x7/128, 4x4/128 and 4x4/256 without padding, each with ReLU and, but for
+    the last, 2x2 max-pooling; a layer of 4,096 sigmoid units. All tasks share the weights, and
+    there is no batch normalisation.
 
-    dense_deviation: of the dense layer's initial weights. Its 9,216 inputs are about 0.5 at first,
-    so that with the paper's 0.2 the sums are of the order of 10, where a sigmoid hardly has a
-    gradient; see README for what that does to training.
+    Args:
+        rng (numpy.random.Generator): the source of its initial weights.
+        dense_deviation (float): standard deviation of the dense layer's initial weights. Its 9,216
+            inputs are about 0.5 at first, so that with the paper's 0.2 the sums are of the order of
+            10, where a sigmoid has hardly a gradient.
+        features (int): units of the dense layer.
+        dtype (str): "float32" or "float64".
     """
 
     CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters
@@ -38,21 +42,24 @@ class KochNet(Network):
         features: int = 4096,
         dtype: str = "float32",
     ):
-        self.features, self.dense_deviation = features, dense_deviation
-        super().__init__(None, rng, dtype)
+        super().__init__(self._initial(rng, dense_deviation, features), features, None, rng, dtype)
 
-    def initial(self, rng: np.random.Generator) -> list[np.ndarray]:
-        params, channels, size = [], 1, self.IMAGE_SIZE
+    def _initial(
+        self, rng: np.random.Generator, dense_deviation: float, features: int
+    ) -> list[np.ndarray]:
+        weights, channels, size = [], 1, self.IMAGE_SIZE
         for kernel, filters in self.CONVOLUTIONS:
-            params += [
+            weights += [
                 0.01 * rng.standard_normal([filters, channels, kernel, kernel]),
                 0.5 + 0.01 * rng.standard_normal([filters]),
             ]
             channels, convolved = filters, size - kernel + 1
             size = convolved // 2
-        return params + [
-            self.dense_deviation * rng.standard_normal([channels * convolved**2, self.features]),
-            0.5 + 0.01 * rng.standard_normal([self.features]),
+        inputs = channels * convolved**2  # the last convolution has no pooling
+        return [
+            *weights,
+            dense_deviation * rng.standard_normal([inputs, features]),
+            0.5 + 0.01 * rng.standard_normal([features]),
         ]
 
     def penalty(self, params: Sequence[Tensor]) -> Tensor:

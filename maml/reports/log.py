@@ -1,114 +1,174 @@
-"""What a run tells while it goes on: lines and a progress bar on the console, curves and a picture
-in VisualDL.
-"""
+"""What a run tells: lines and a progress bar on the console, curves and pictures in VisualDL."""
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+import time
 
-import numpy as np
 from tqdm import tqdm
 
-from maml.config import Config
+from maml.config import FIELDS, METRIC, Config
+from maml.data.arrays import Index
 from maml.data.tasks import TaskBatch
+from maml.evaluation.accuracy import Result
+from maml.reports import plots
+from maml.reports.words import NOT_OMNIGLOT, method_name, steps_in_words, thousands, vector
 from maml.system import files
 from maml.system.errors import UserError
-from maml.system.progress import Progress
+from maml.system.progress import Progress, duration
+from maml.training.loop import Trainer
+from maml.training.names import log_folder
 
-if TYPE_CHECKING:  # so that who only wants a vector in words need not wait for Paddle
-    from maml.evaluation.accuracy import Result
-
-
-SCALARS_EVERY = 10  # epochs
-NOT_OMNIGLOT = "These are NOT Omniglot's characters, but {} ones."
-
-
-def vector(accuracies: np.ndarray) -> str:
-    """Accuracies before and after each update step, as the forerunner printed them."""
-    return np.array2string(np.asarray(accuracies), precision=4, floatmode="fixed")
-
-
-class Silent:
-    """The log of a process that is not the first."""
-
-    def step(self, epoch: int, metrics: dict[str, float]) -> None: ...
-
-    def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None: ...
-
-    def validation(self, epoch: int, result: Result) -> None: ...
-
-    def close(self, best: float) -> None: ...
+SCALARS_EVERY = 10  # meta-iterations
+FORECAST_AFTER = 20  # meta-iterations, after which the end can be foretold
+SHOWN_CLASSES = 10  # of a task, in a picture
+DASHES = "-" * 20
+LONG_DASHES = "-" * 72
+HYPERPARAMETERS = ("algorithm", "way", "shot", "meta_batch_size", "outer_lr", "schedule", "seed")
+OF_METHOD = {
+    "maml": ("first_order", "inner_steps", "inner_lr", "learned_rates", "network"),
+    "reptile": ("inner_steps", "inner_lr", "inner_optimizer", "outer_optimizer", "network"),
+    "protonet": ("train_way", "distance", "every_support", "filters"),
+    "matching": ("train_way", "distance", "context_steps"),
+    "siamese": ("objective", "negatives", "margin", "network"),
+}
 
 
-class Log:
-    """Console and VisualDL of one run, from epoch `start`, on data from `source`, as an index names
-    it.
+def header(run: Trainer, device: str) -> str:
+    """Return what is about to be trained, in lines."""
+    config, index, way = run.config, run.index, run.config.way
+    parameters = sum(math.prod(p.shape) for p in run.learner.meta_parameters)
+    shapes = {part: _shape(index, part) for part in ("train", "val", "test")}
+    processes = "1 process" if run.processes.size == 1 else f"{run.processes.size} processes"
+    warning = [] if index.source == "omniglot" else [NOT_OMNIGLOT.format(index.source)]
+    return "\n".join(
+        [
+            *warning,
+            f"method: {method_name(config)}; {way}-way {config.shot}-shot, {config.query} queries "
+            "of each class",
+            f"training: {thousands(config.meta_iterations)} meta-iterations of "
+            f"{config.meta_batch_size} tasks; {thousands(parameters)} parameters",
+            f"data: {index.source}, split {index.split}, in {config.data}; {device}, {processes}",
+            f"log: {log_folder(config)}; best weights: {run.best_path}",
+            f"DB: train {shapes['train']} validation {shapes['val']} test {shapes['test']}",
+            f"{DASHES}{way}-way-{config.shot}-shot task start!{DASHES}-",
+        ]
+    )
+
+
+def _shape(index: Index, part: str) -> tuple[int, ...]:
+    return (len(index.rows[part]), 20, 1, index.image_size, index.image_size)
+
+
+class ConsoleLog:
+    """Console and VisualDL of one run.
+
+    Args:
+        run (Trainer): the run, whose log begins at its meta-iteration.
+        device (str): what it computes on, in words.
     """
 
-    def __init__(self, config: Config, start: int, source: str):
+    def __init__(self, run: Trainer, device: str):
         from visualdl import LogWriter
 
-        self.config = config
-        folder = Path(config.logdir) / config.name
+        self.run, self.config = run, run.config
+        folder = log_folder(run.config)
         try:
-            self.writer = LogWriter(logdir=str(folder), display_name=config.name)
+            self.writer = LogWriter(logdir=str(folder), display_name=run.config.name)
         except OSError as error:
             raise UserError(
-                f"{folder}: cannot be written ({files.reason(error)}); name another folder by"
-                " --logdir"
+                f"{folder}: cannot be written ({files.reason(error)}); name another folder by "
+                "--logdir"
             ) from None
-        settings = {
-            key: value if type(value) in (int, float) else str(value)
-            for key, value in dataclasses.asdict(config).items()
-        }
-        self.writer.add_hparams(
-            hparams_dict={**settings, "source": source}, metrics_list=["best validation accuracy"]
-        )
-        self.progress = Progress(config.epochs, "epochs", start, say=self.say)
-        if source != "omniglot":
-            self.say(NOT_OMNIGLOT.format(source))
+        metrics = ["best validation accuracy"]
+        self.writer.add_hparams(hyperparameters(run.config, run.index), metrics)
+        total = run.config.meta_iterations
+        self.progress = Progress(total, "meta-iterations", run.iteration, say=self.say)
+        self.began, self.first = time.monotonic(), run.iteration
+        self.say(header(run, device))
+        if run.config.algorithm not in METRIC:
+            steps = steps_in_words(run.config.inner_steps_test)
+            self.say(f"accuracies are those before and after each inner step, of {steps}:")
 
-    def step(self, epoch: int, metrics: dict[str, float]) -> None:
-        """After every epoch."""
-        if epoch % SCALARS_EVERY == 0:
+    def step(self, iteration: int, metrics: dict[str, float]) -> None:
+        """After every meta-iteration."""
+        if iteration % SCALARS_EVERY == 0:
             for name, value in metrics.items():
-                self.writer.add_scalar(f"train/{name}", value, epoch)
+                self.writer.add_scalar(f"train/{name}", value, iteration)
         self.progress.step()
+        if iteration - self.first == FORECAST_AFTER:
+            self._forecast(iteration)
 
-    def train(self, epoch: int, tasks: TaskBatch, result: Result) -> None:
-        """Accuracies on training characters, and a batch of training tasks for the picture."""
-        from maml.reports import plots
+    def _forecast(self, iteration: int) -> None:
+        """When the run is expected to end, without its validations."""
+        each = (time.monotonic() - self.began) / (iteration - self.first)
+        left = each * (self.config.meta_iterations - iteration)
+        if left > 60:
+            end = time.strftime("%H:%M", time.localtime(time.time() + left))
+            self.say(f"expected end: {end}, in about {duration(left)}, validations not counted")
 
-        self.say(f"epoch: {epoch}\n{vector(result.vector)}")
-        self._curves("train", epoch, result)
-        self.writer.add_image(
-            "episode", plots.pixels(plots.episode(tasks, f"a training task, epoch {epoch}")), epoch
-        )
+    def train(self, iteration: int, tasks: TaskBatch, result: Result) -> None:
+        """Accuracies on training characters, and a training task as a picture."""
+        self.say(f"epoch: {iteration}\n{vector(result.vector)}")
+        self._curves("train", iteration, result)
+        title = f"a training task, meta-iteration {iteration}"
+        figure = plots.episode(tasks, title, most_classes=SHOWN_CLASSES)
+        self.writer.add_image("episode", plots.pixels(figure), iteration)
 
-    def validation(self, epoch: int, result: Result) -> None:
-        """The accuracies on validation characters."""
+    def validation(self, iteration: int, result: Result) -> None:
+        """Accuracies on validation characters."""
+        tasks = len(result.accuracies)
         self.say(
-            f"validation: {vector(result.vector)}, the last {100 * result.mean:.2f} +-"
-            f" {100 * result.interval:.2f}%"
+            f"{DASHES}-在{tasks}个随机任务上测试:{DASHES}-\n"
+            f"验证集准确率: {vector(result.vector)}\n{LONG_DASHES}\n"
+            f"validation accuracy: {100 * result.mean:.2f} +- {100 * result.interval:.2f}% on "
+            f"{tasks} tasks"
         )
-        self._curves("validation", epoch, result)
+        self._curves("validation", iteration, result)
 
-    def _curves(self, where: str, epoch: int, result: Result) -> None:
-        for name, values in (("accuracy", result.vector), ("loss", result.losses.mean(axis=0))):
-            for step, value in enumerate(values):
-                tag = f"{where}/{name} after step {step}" if len(values) > 1 else f"{where}/{name}"
-                self.writer.add_scalar(tag, float(value), epoch)
+    def _curves(self, part: str, iteration: int, result: Result) -> None:
+        """One curve for what all methods have, and a group for each update step below it."""
+        for name, values in (
+            ("accuracy", result.vector),
+            ("loss", result.losses.mean(axis=0)),
+        ):
+            self.writer.add_scalar(f"{part}/{name}", float(values[-1]), iteration)
+            if len(values) > 1:
+                for step, value in enumerate(values):
+                    tag = f"{part} by step/{name} after step {step}"
+                    self.writer.add_scalar(tag, float(value), iteration)
 
     def say(self, text: str) -> None:
-        """A line, above the bar where there is one."""
+        """Print lines, above the bar where there is one."""
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
 
-    def close(self, best: float) -> None:
-        """After the last epoch: what the hyperparameters led to."""
-        self.writer.add_scalar("best validation accuracy", best, self.config.epochs)
+    def close(self, finished: bool) -> None:
+        """Tell how the run ended, and how to go on."""
+        run, best = self.run, self.run.best["accuracy"]
+        self.writer.add_scalar("best validation accuracy", best, run.iteration)
         self.writer.close()
         self.progress.close()
+        if not finished:
+            self.say(
+                f"stopped after meta-iteration {run.iteration} and saved; the same command with "
+                "--resume goes on"
+            )
+            return
+        source = run.index.source
+        what = "" if source == "omniglot" else f" on {source} characters, NOT Omniglot's"
+        data = "" if self.config.data == FIELDS["data"].default else f" --data {self.config.data}"
+        self.say(
+            f"The best acc on validation set is {best:.4f}{what}: {100 * best:.2f}% at "
+            f"meta-iteration {run.best['epoch']}, after {duration(run.seconds)} in all; weights: "
+            f"{run.best_path}\n"
+            f"next: python evaluate.py --checkpoint {run.best_path}{data}"
+        )
+
+
+def hyperparameters(config: Config, index: Index) -> dict[str, int | float | str]:
+    """Return the dozen settings that matter to the method: VisualDL's views need few columns."""
+    chosen = {key: getattr(config, key) for key in HYPERPARAMETERS + OF_METHOD[config.algorithm]}
+    found = {k: v if type(v) in (int, float) else str(v) for k, v in chosen.items()}
+    return {**found, "data": f"{index.source}, {index.split}"}

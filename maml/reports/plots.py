@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from maml.data.pictures import Pictures
 from maml.data.tasks import TaskBatch
@@ -22,6 +23,7 @@ TRAINING, VALIDATION, WRONG = (
 )  # blue, orange, vermilion of Okabe & Ito
 COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442")
 MARKS = "osD^v"
+FEWEST_TO_SMOOTH = 5  # points
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
@@ -34,11 +36,10 @@ def smooth(values: Sequence[float], window: int) -> np.ndarray:
 
 
 def learning_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Accuracy after the last update step over epochs, on training and validation characters, as
-    measured and smoothed.
+    """Accuracy after the last update step, on training and validation characters, over time.
 
-    `history` is a checkpoint's: {"epoch", "part" ("train" or "validation"), "accuracies"} for each
-    measurement.
+    Points are measurements, lines are smoothed. `history` is a checkpoint's: {"epoch", "part"
+    ("train" or "validation"), "accuracies"} for each measurement.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -47,15 +48,14 @@ def learning_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
         if not points:
             continue
         epochs, accuracies = zip(*points)
+        if len(points) < FEWEST_TO_SMOOTH:
+            axes.plot(epochs, accuracies, "o-", color=colour, label=f"{part} characters")
+            continue
         window = max(1, len(points) // 20) * 2 + 1
         axes.plot(epochs, accuracies, ".", color=colour, alpha=0.3)
-        axes.plot(
-            epochs,
-            smooth(accuracies, window),
-            color=colour,
-            label=f"{part} characters, Hamming window of {window}",
-        )
-    axes.set(title=title, xlabel="epoch (meta-iteration)", ylabel="accuracy, %")
+        label = f"{part} characters, smoothed over {window}"
+        axes.plot(epochs, smooth(accuracies, window), color=colour, label=label)
+    axes.set(title=title, xlabel="meta-iteration", ylabel="accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return figure
@@ -78,21 +78,25 @@ def characters(
     return figure
 
 
-def episode(tasks: TaskBatch, title: str, most: int = 5) -> Figure:
-    """The first task: a row for each class, its support in blue frames, then up to `most` of its
-    queries.
+def episode(tasks: TaskBatch, title: str, most: int = 5, most_classes: int = 20) -> Figure:
+    """The first task: a row for each class, its support in blue frames, then some of its queries.
+
+    At most `most` queries of at most `most_classes` classes are shown.
     """
     support_x, support_y, query_x, query_y = (a[0] for a in tasks)
     labels = np.unique(support_y)
-    shot, queries = np.bincount(support_y).max(), min(most, np.bincount(query_y, minlength=1).max())
-    figure = Figure(
-        figsize=(1.1 * (shot + queries) + 0.6, 1.2 * len(labels) + 0.6), layout="constrained"
-    )
-    figure.suptitle(f"{title}: support (blue) and query of each class", fontsize=10)
-    grid = figure.subplots(len(labels), shot + queries, squeeze=False)
+    shown, shot = labels[:most_classes], np.bincount(support_y).max()
+    queries = min(most, np.bincount(query_y, minlength=1).max())
+    columns = shot + queries
+    size = (1.1 * columns + 0.6, 1.2 * len(shown) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    some = "" if len(shown) == len(labels) else f"{len(shown)} of {len(labels)} classes, "
+    what = "support (blue)" + (" and query" if queries else "")
+    figure.suptitle(f"{title}: {some}{what} of each class", fontsize=10)
+    grid = figure.subplots(len(shown), columns, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
-    for label, line in zip(labels, grid):
+    for label, line in zip(shown, grid):
         for axes, image in zip(line[:shot], support_x[support_y == label, 0]):
             _show(axes, image, f"class {label}", TRAINING)
         for axes, image in zip(line[shot:], query_x[query_y == label, 0]):
@@ -101,8 +105,9 @@ def episode(tasks: TaskBatch, title: str, most: int = 5) -> Figure:
 
 
 def update_steps(measured: Mapping[str, np.ndarray], title: str, chance: float) -> Figure:
-    """Accuracy over update steps: for each name, accuracies [tasks, steps + 1] of the same tasks,
-    with the 95% interval of their mean.
+    """Accuracy over update steps, with the 95% interval of its mean.
+
+    `measured` holds, by name, accuracies [tasks, steps + 1] of the same tasks.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -124,7 +129,7 @@ def update_steps(measured: Mapping[str, np.ndarray], title: str, chance: float) 
         ylabel="accuracy on queries, %",
         ylim=(0, 102),
     )
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return figure
@@ -138,7 +143,7 @@ def embeddings(z: np.ndarray, labels: np.ndarray, support: int, title: str) -> F
     _, spread, axes_of = np.linalg.svd(centred, full_matrices=False)
     x, y = (centred @ axes_of[:2].T).T
     share = 100 * spread[:2] ** 2 / max((spread**2).sum(), 1e-12)
-    figure = Figure(figsize=(6, 5), layout="constrained")
+    figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     for label in np.unique(labels):
         colour, mark = COLOURS[label % len(COLOURS)], MARKS[label // len(COLOURS) % len(MARKS)]
@@ -159,7 +164,9 @@ def embeddings(z: np.ndarray, labels: np.ndarray, support: int, title: str) -> F
         xlabel=f"first component, {share[0]:.0f}% of the variance",
         ylabel=f"second component, {share[1]:.0f}%",
     )
-    axes.legend(title="large: support", fontsize=8, ncols=1 if len(np.unique(labels)) <= 10 else 2)
+    columns = 1 if len(np.unique(labels)) <= 10 else 2
+    outside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "ncols": columns}
+    axes.legend(title="large: support", fontsize=8, **outside)
     axes.grid(alpha=0.3)
     return figure
 
@@ -174,10 +181,9 @@ def pixels(figure: Figure) -> np.ndarray:
 def told_pictures(
     support: Pictures, query: Pictures, probabilities: np.ndarray, most: int = 12
 ) -> Figure:
-    """The support of each class in a row, and below, each query as it was understood, with its
-    class's probability.
+    """The support of each class in a row, and below, the queries with the predicted class.
 
-    probabilities: [N_Q, way].
+    All are shown as the network sees them. probabilities: [N_Q, way].
     """
     shots = max(np.bincount(support.y))
     way, shown = len(support.classes), min(most, len(query.x))
@@ -215,23 +221,26 @@ def _show(axes: Axes, image: np.ndarray, title: str = "", colour: str = "black")
         spine.set(color=colour, linewidth=1 if colour == "black" else 3)
 
 
-def predictions(
-    images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, title: str, most: int = 10
-) -> Figure:
-    """A row of query images [N, 1, H, W] (ink 1), each with its label and what was predicted, the
-    wrong ones marked.
+def predictions(task: TaskBatch, predicted: np.ndarray, title: str, most: int = 10) -> Figure:
+    """The first task's support above, one image a class, and below queries with predicted labels.
+
+    predicted: [way * query], the label of each query. Wrong ones are marked; up to `most` queries
+    are shown, class by class in turn.
     """
-    shown = min(most, len(images))
-    figure = Figure(figsize=(1.1 * shown, 2), layout="constrained")
+    support_x, support_y, query_x, query_y = (a[0] for a in task)
+    classes = np.unique(support_y)[:most]
+    order = np.argsort([np.sum(query_y[:n] == y) for n, y in enumerate(query_y)], kind="stable")
+    shown = order[:most]
+    columns = max(len(classes), len(shown))
+    figure = Figure(figsize=(1.1 * columns, 3.4), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    for axes, image, label, guess in zip(
-        np.atleast_1d(figure.subplots(1, shown)), images[:, 0], labels, predicted
-    ):
-        right = label == guess
-        _show(
-            axes,
-            image,
-            f"class {label}\nsaid {guess}{'' if right else '  ✗'}",
-            "black" if right else WRONG,
-        )
+    above, below = figure.subplots(2, columns, squeeze=False)
+    for axes in (*above, *below):
+        axes.axis("off")
+    for axes, label in zip(above, classes):
+        _show(axes, support_x[support_y == label][0, 0], f"support:\nclass {label}", TRAINING)
+    for axes, n in zip(below, shown):
+        right = query_y[n] == predicted[n]
+        text = f"class {query_y[n]}\nsaid {predicted[n]}{'' if right else '  ✗'}"
+        _show(axes, query_x[n, 0], text, "black" if right else WRONG)
     return figure

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from maml.config import ANY_WAY, MODES, Config
+from maml.config import METRIC, MODES, Config
 from maml.data.arrays import read_index
 from maml.system import errors, files
 from maml.system.progress import duration
-from maml.training import checkpoint
+from maml.training.checkpoint import Checkpoint, read
 
 BEGINS = [
     f"<!-- {what}: made by make table -->"
@@ -112,16 +112,16 @@ KINDS = {
     "fine-tuned": ["--finetune", "20"],
     "refined": ["--refine", "3", "--distortions_test", "8"],
     "distorted support": ["--distortions_test", "8"],
-    "five inner steps": ["--glob_update_step_test", "5"],
+    "five inner steps": ["--inner_steps_test", "5"],
     "within an alphabet": ["--within-alphabet"],
 }  # what the predictions come from beside the checkpoint: flags of evaluate.py
 
 
-class Figure(NamedTuple):
+class Measurement(NamedTuple):
     """What is measured of a checkpoint."""
 
-    n_way: int
-    k_spt: int
+    way: int
+    shot: int
     bn: str
     kind: str
     """a key of KINDS"""
@@ -144,7 +144,7 @@ def method(config: Config) -> str:
     return config.algorithm
 
 
-def wanted(config: Config, split: str) -> list[Figure]:
+def wanted(config: Config, split: str) -> list[Measurement]:
     """The figures of a checkpoint that was trained by `config` on this split.
 
     A classifier serves as many classes as it was trained for, or fewer; and its own number of
@@ -153,41 +153,43 @@ def wanted(config: Config, split: str) -> list[Figure]:
     batch normalisation of their papers alone.
     """
     if split == "background":
-        return [Figure(20, 1, config.bn_mode, "within an alphabet")]
+        return [Measurement(20, 1, config.bn_mode, "within an alphabet")]
     if config.algorithm == "siamese":
         return [
-            Figure(way, 1, config.bn_mode, kind) for kind in ("", "fine-tuned") for way in (5, 20)
+            Measurement(way, 1, config.bn_mode, kind)
+            for kind in ("", "fine-tuned")
+            for way in (5, 20)
         ]
-    if config.algorithm in ANY_WAY:
+    if config.algorithm in METRIC:
         kinds = ["", "refined"] if config.algorithm == "protonet" and split == "random" else [""]
-        return [Figure(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
-    any_shot = config.algorithm == "reptile" and config.n_way > 5
+        return [Measurement(*task, config.bn_mode, kind) for kind in kinds for task in TASKS]
+    any_shot = config.algorithm == "reptile" and config.way > 5
     served = [
-        task for task in TASKS if task[0] <= config.n_way and (any_shot or task[1] == config.k_spt)
+        task for task in TASKS if task[0] <= config.way and (any_shot or task[1] == config.shot)
     ]
     modes = [config.bn_mode] if config.train_on_val else MODES
     return [
-        *(Figure(*task, bn, "") for task in served for bn in modes),
+        *(Measurement(*task, bn, "") for task in served for bn in modes),
         *(
-            Figure(*task, "transductive", kind)
+            Measurement(*task, "transductive", kind)
             for task in served
             for kind in helpful(config, *task)
         ),
     ]
 
 
-def helpful(config: Config, n_way: int, k_spt: int) -> list[str]:
+def helpful(config: Config, way: int, shot: int) -> list[str]:
     """The kinds of predictions that are better than the plain ones on validation characters, at
     five classes (benchmarks/experiments.md).
 
     Of first-order MAML and of weights of five classes, which those of 20 excel in this, they are
     left out to keep the table short.
     """
-    if n_way > 5 or config.n_way == 5 or config.first_order:
+    if way > 5 or config.way == 5 or config.first_order:
         return []
     return (
         ["distorted support"]
-        if k_spt == 1
+        if shot == 1
         else ["five inner steps"]
         if config.algorithm == "maml"
         else []
@@ -201,11 +203,11 @@ def queries_per_class(config: Config, bn: str) -> int:
     return 1 if config.algorithm == "reptile" and bn == "inductive" else 15
 
 
-def together(config: Config, figures: list[Figure]) -> list[list[Figure]]:
+def together(config: Config, figures: list[Measurement]) -> list[list[Measurement]]:
     """Groups of what one call of evaluate.py measures: both modes of batch normalisation, for which
     the weights adapt once.
     """
-    groups: dict[tuple, list[Figure]] = {}
+    groups: dict[tuple, list[Measurement]] = {}
     for figure in figures:
         groups.setdefault(
             (figure._replace(bn=""), queries_per_class(config, figure.bn)), []
@@ -219,18 +221,18 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
 
     What was measured of other weights is kept until there is a figure of these.
     """
-    model, report_path = checkpoint.read(path), path.with_suffix(".json")
-    split, digest = model.state["data"]["split"], hashlib.sha256(path.read_bytes()).hexdigest()
+    model, report_path = read(path), path.with_suffix(".json")
+    split, digest = model.data.split, hashlib.sha256(path.read_bytes()).hexdigest()
     known = json.loads(report_path.read_text(encoding="utf-8")) if report_path.exists() else {}
     known = known if known.get("sha256") == digest else {"results": []}  # of the same weights
     report = {
         "method": method(model.config),
         "sha256": digest,
         "train_on_val": model.config.train_on_val,
-        "trained_seconds": round(model.state["seconds"]),
-        "trained_on": model.state.get("machine") or known.get("trained_on", ""),
-        "epoch": model.state["epoch"],
-        "validation": model.state["best"]["accuracy"],
+        "trained_seconds": round(model.seconds),
+        "trained_on": model.machine or known.get("trained_on", ""),
+        "epoch": model.iteration,
+        "validation": model.accuracy,
         "seed": model.config.seed,
     }
     figures = wanted(model.config, split) if path.stem not in STAGES else []
@@ -252,7 +254,7 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
         and not (
             f in results
             and results[f]["tasks"] >= tasks
-            and results[f]["k_query"] == queries_per_class(model.config, f.bn)
+            and results[f]["query"] == queries_per_class(model.config, f.bn)
         )
     ]
     if not missing:
@@ -268,7 +270,7 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
             figure = figure_of(result)
             results[figure] = result
             print(
-                f"{path.name}: {figure.n_way}-way {figure.k_spt}-shot {figure.bn} {figure.kind}"
+                f"{path.name}: {figure.way}-way {figure.shot}-shot {figure.bn} {figure.kind}"
                 f" {percent(result)}",
                 flush=True,
             )
@@ -276,7 +278,7 @@ def measure(path: Path, folders: list[str], tasks: int, modes: list[str]) -> Non
 
 
 def evaluated(
-    model: checkpoint.Trained, data: str, group: list[Figure], tasks: int
+    model: Checkpoint, data: str, group: list[Measurement], tasks: int
 ) -> list[dict[str, Any]]:
     """What evaluate.py says of a checkpoint, for each figure of a group of `together`."""
     figure = group[0]
@@ -287,11 +289,11 @@ def evaluated(
         str(model.path),
         "--data",
         data,
-        "--n_way",
-        str(figure.n_way),
-        "--k_spt",
-        str(figure.k_spt),
-        "--k_query",
+        "--way",
+        str(figure.way),
+        "--shot",
+        str(figure.shot),
+        "--query",
         str(queries_per_class(model.config, figure.bn)),
         "--bn",
         "both" if len(group) > 1 else figure.bn,
@@ -307,9 +309,9 @@ def evaluated(
     return [{"kind": figure.kind, **json.loads(line)} for line in done.stdout.splitlines()]
 
 
-def figure_of(result: dict[str, Any]) -> Figure:
+def figure_of(result: dict[str, Any]) -> Measurement:
     """What this result is of."""
-    return Figure(*(result[key] for key in Figure._fields))
+    return Measurement(*(result[key] for key in Measurement._fields))
 
 
 def percent(result: dict[str, Any]) -> str:
@@ -317,7 +319,9 @@ def percent(result: dict[str, Any]) -> str:
     return f"{100 * result['accuracy']:.2f} ± {100 * result['interval']:.2f}"
 
 
-def reports(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[Figure, dict[str, Any]]]]:
+def reports(
+    folder: Path,
+) -> Iterator[tuple[str, dict[str, Any], dict[Measurement, dict[str, Any]]]]:
     """Name, contents and results of each JSON file in `folder`; what was measured on anything but
     Omniglot is left out.
     """
@@ -364,7 +368,7 @@ def rows(
             column, kind = (
                 (figure.kind, "")
                 if figure.kind in columns
-                else ((figure.n_way, figure.k_spt), figure.kind)
+                else ((figure.way, figure.shot), figure.kind)
             )
             bn = (
                 "transductive" if "refine" in result else figure.bn

@@ -40,8 +40,8 @@ def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
     """
     if asked > tasks:
         raise UserError(
-            f"task_num is {tasks}, so that there is no task for each of {asked} workers; ask for"
-            f" {tasks} at most"
+            f"meta_batch_size is {tasks}, so there is no task for each of {asked} workers; ask "
+            f"for {tasks} at most"
         )
     return asked or min(tasks, gpus or cores())
 

@@ -1,54 +1,154 @@
-"""What a checkpoint holds, and reading one."""
+"""What a checkpoint holds, as a dataclass, and as the builtins and arrays that are written."""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from maml.config import Config, make
-from maml.data.arrays import check_index
+from maml.config import METRIC, Config, stored
+from maml.data.arrays import Index, check_index
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
-if TYPE_CHECKING:  # so that who only reads checkpoints need not wait for Paddle
-    pass
+# Settings that say where a run keeps its files and how it computes, not what it computes.
+WHERE_AND_HOW = frozenset(
+    ["name", "data", "logdir", "checkpoints", "gpu", "workers", "print_every", "save_every"]
+)
 
 
-class Trained(NamedTuple):
-    """A checkpoint: its file, its contents, and the configuration it was trained with."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained learner's weights, and all that is known of them.
+
+    Args:
+        path (Path): the file.
+        config (Config): the settings of its training; folders of the machine are left out.
+        data (Index): the characters that it was trained and validated on.
+        weights (list[ndarray]): the learner's parameters, in its order.
+        running (list[ndarray]): running means and variances of batch normalisation, alternating.
+        iteration (int): the meta-iteration of these weights.
+        best (dict): "accuracy" on validation tasks and the meta-iteration, "epoch", of the best.
+        history (list[dict]): each measurement: "epoch", "part" ("train" or "validation") and
+            "accuracies" after each inner step.
+        seconds (float): training time.
+        machine (str): the processor that it was trained on, last.
+    """
 
     path: Path
-    state: dict[str, Any]
     config: Config
+    data: Index
+    weights: list[np.ndarray]
+    running: list[np.ndarray]
+    iteration: int
+    best: dict[str, Any]
+    history: list[dict[str, Any]]
+    seconds: float
+    machine: str
+
+    @property
+    def accuracy(self) -> float:
+        """The best accuracy on validation tasks."""
+        return self.best["accuracy"]
+
+    def serves(self, way: int) -> bool:
+        """Whether these weights can tell `way` classes apart.
+
+        Metric methods serve any number; a classifier serves as many as it was trained for, or
+        fewer.
+        """
+        return self.config.algorithm in METRIC or way <= self.config.way
+
+    def state(self) -> dict[str, Any]:
+        """Return what is written."""
+        index = dataclasses.asdict(self.data)
+        index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
+        return {
+            "weights": self.weights,
+            "running": self.running,
+            "config": settings(self.config),
+            "data": index,
+            "epoch": self.iteration,
+            "best": self.best,
+            "history": self.history,
+            "seconds": self.seconds,
+            "machine": self.machine,
+        }
+
+    def save(self) -> None:
+        """Write it to `path`, whole or not at all."""
+        safe_pickle.save(self.state(), self.path)
 
 
-def read(path: str | Path) -> Trained:
-    """The checkpoint at `path`; a `UserError` where it is none."""
-    state = safe_pickle.load(
-        path,
-        {
-            "weights": list,
-            "running": list,
-            "config": dict,
-            "data": dict,
-            "best": dict,
-            "history": list,
-        },
-    )
+@dataclass(frozen=True)
+class RunState(Checkpoint):
+    """A checkpoint and what continues its training bit for bit."""
+
+    optimizer: dict[str, np.ndarray] = field(default_factory=dict)
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """state of the generator of training tasks"""
+
+    def state(self) -> dict[str, Any]:
+        """Return what is written."""
+        return {**super().state(), "optimizer": self.optimizer, "tasks": self.tasks}
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Return a configuration's name and all that shapes its results, but no folders."""
+    return {
+        key: value
+        for key, value in dataclasses.asdict(config).items()
+        if key == "name" or key not in WHERE_AND_HOW
+    }
+
+
+KINDS = {"weights": list, "running": list, "config": dict, "data": dict, "best": dict}
+RUN_KINDS = {"optimizer": dict, "tasks": dict}
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Return the checkpoint at `path`.
+
+    Raises:
+        UserError: if it is none of this project's. Nothing in the file is executed.
+    """
+    return Checkpoint(**_contents(path, safe_pickle.load(path, {**KINDS, "history": list})))
+
+
+def read_run(path: str | Path) -> RunState:
+    """Return the state of a run at `path`, as `read`."""
+    state = safe_pickle.load(path, {**KINDS, "history": list, **RUN_KINDS})
+    return RunState(**_contents(path, state), optimizer=state["optimizer"], tasks=state["tasks"])
+
+
+def _contents(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
+    def refuse(reason: str) -> UserError:
+        return UserError(f"{path}: is not a checkpoint of train.py's, {reason}")
+
     if not all(_is_measurement(h) for h in state["history"]):
-        raise UserError(
-            f"{path}: is not a checkpoint of train.py's, its history does not list accuracies"
-        )
+        raise refuse("its history does not list accuracies")
     if not isinstance(state["best"].get("accuracy"), float):
-        raise UserError(f"{path}: is not a checkpoint of train.py's, it lacks the best accuracy")
-    if not all(isinstance(w, np.ndarray) for w in state["weights"]):
+        raise refuse("it lacks the best accuracy")
+    if not all(isinstance(w, np.ndarray) for w in [*state["weights"], *state["running"]]):
         raise UserError(f"{path}: holds weights that are no arrays")
-    if not isinstance(state.get("machine", ""), str):
-        raise UserError(f"{path}: is not a checkpoint of train.py's, its machine has no name")
-    check_index(state["data"], str(path), parts=("train", "val"))
-    return Trained(Path(path), state, make(state["config"], str(path)))
+    machine, seconds, iteration = (state.get(key) for key in ("machine", "seconds", "epoch"))
+    if not isinstance(machine or "", str):
+        raise refuse("its machine has no name")
+    return {
+        "path": Path(path),
+        "config": stored(state["config"], str(path)),
+        "data": check_index(state["data"], str(path), parts=("train", "val")),
+        "weights": state["weights"],
+        "running": state["running"],
+        "iteration": iteration if isinstance(iteration, int) else 0,
+        "best": state["best"],
+        "history": state["history"],
+        "seconds": float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+        "machine": machine or "",
+    }
 
 
 def _is_measurement(h: Any) -> bool:

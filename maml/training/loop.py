@@ -1,101 +1,110 @@
-"""The training loop, one for all algorithms: schedule, validation, the best weights, and resuming
-bit for bit.
-"""
+"""The training loop, one for all methods: schedule, validation, best weights, resuming."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-import signal
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from maml.algorithms.learner import Learner
-from maml.config import Config
+from maml.config import GRADIENT, Config
 from maml.data.arrays import Index
 from maml.data.distortions import with_distortions
-from maml.data.tasks import TaskSampler
-from maml.evaluation import accuracy
-from maml.reports.log import Log
-from maml.system import safe_pickle
+from maml.data.streams import Stream, generator
+from maml.data.tasks import TaskBatch, TaskSampler
+from maml.evaluation.accuracy import Result, evaluate
 from maml.system.device import machine
 from maml.system.errors import UserError
 from maml.system.processes import Processes
+from maml.system.signals import Interruption
 from maml.training import names
-from maml.training.weights import optimizer_state, set_optimizer_state, set_weights
+from maml.training import weights as parameters
+from maml.training.checkpoint import Checkpoint, RunState, read_run
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
-# up to so many update steps, accuracies are measured after each; of more, after the last, since
-# they would take long
-SHOWN_STEPS = 10
+SHOWN_STEPS = 10  # with more inner steps, accuracies are measured after the last one alone
 
 
-# What `--resume` goes on from, beside what `set_weights` checks.
-STATE = {
-    "weights": list,
-    "running": list,
-    "config": dict,
-    "data": dict,
-    "optimizer": dict,
-    "tasks": dict,
-    "epoch": int,
-    "best": dict,
-    "history": list,
-    "seconds": float,
-}
+class Log(Protocol):
+    """What hears of a run's progress."""
+
+    def step(self, iteration: int, metrics: dict[str, float]) -> None:
+        """After every meta-iteration: what was measured in it."""
+
+    def train(self, iteration: int, tasks: TaskBatch, result: Result) -> None:
+        """Accuracies on training characters, and a batch of training tasks for a picture."""
+
+    def validation(self, iteration: int, result: Result) -> None:
+        """Accuracies on validation characters."""
 
 
-def learning_rate(config: Config, epoch: int) -> float:
-    """Of the outer loop at `epoch`, 0 .. epochs - 1."""
-    done = epoch / config.epochs
+class NullLog:
+    """The log of a process that is not the first."""
+
+    def step(self, iteration: int, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+    def train(self, iteration: int, tasks: TaskBatch, result: Result) -> None:
+        """Nothing."""
+
+    def validation(self, iteration: int, result: Result) -> None:
+        """Nothing."""
+
+
+def learning_rate(config: Config, iteration: int) -> float:
+    """The outer learning rate at `iteration`, 0 to meta_iterations - 1."""
+    done = iteration / config.meta_iterations
     share = {
         "constant": 1.0,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "linear": 1 - done,
-        "halving": 0.5 ** (epoch // config.halve_every),
+        "halving": 0.5 ** (iteration // config.halve_every),
     }
-    return config.glob_meta_lr * share[config.schedule]
+    return config.outer_lr * share[config.schedule]
 
 
-def training_sampler(config: Config, images: np.ndarray, rows: list[str]) -> TaskSampler:
-    """Tasks of training characters, whose names are `rows`, as `config` asks for them."""
+def training_sampler(config: Config, images: np.ndarray, rows: Sequence[str]) -> TaskSampler:
+    """The sampler of training tasks; `rows` are the names of the training characters."""
     if config.distortions:
-        images = with_distortions(
-            images, config.distortions, np.random.default_rng([config.seed, 3])
-        )
-    # of Alphabet/character or, where a list has its rotations as rows, Alphabet/character/rotation
-    alphabets = (
-        [re.sub("/[^/]*", "", row, count=1) for row in rows] if config.within_alphabets else None
-    )
-    return TaskSampler(
-        images,
-        *config.train_task,
-        np.random.default_rng([config.seed, 1]),
-        config.rotations,
-        alphabets,
-    )
+        rng = generator(config.seed, Stream.DISTORTIONS)
+        images = with_distortions(images, config.distortions, rng)
+    rng, alphabets = generator(config.seed, Stream.TRAINING), None
+    if config.within_alphabets:
+        # of Alphabet/character or, where a list has rotations as rows, Alphabet/character/rotation
+        alphabets = [re.sub("/[^/]*", "", row, count=1) for row in rows]
+    return TaskSampler(images, *config.train_task, rng, config.rotations, alphabets)
 
 
-def progress_sampler(config: Config, images: np.ndarray, epoch: int) -> TaskSampler:
-    """Tasks of training characters as validation asks them, to be compared with it; other ones at
-    each epoch.
+def progress_sampler(config: Config, images: np.ndarray, iteration: int) -> TaskSampler:
+    """The sampler of tasks of training characters in the form of validation tasks.
+
+    Their accuracy compares with that of validation. Each iteration has other tasks.
     """
-    return TaskSampler(
-        images, *config.test_task, np.random.default_rng([config.seed, 5, epoch]), config.rotations
-    )
+    rng = generator(config.seed, Stream.PROGRESS, iteration)
+    return TaskSampler(images, *config.test_task, rng, config.rotations)
 
 
 def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
-    """The same tasks at every validation."""
-    return TaskSampler(images, *config.test_task, np.random.default_rng([config.seed, 2]))
+    """The sampler of validation tasks, the same at every validation."""
+    return TaskSampler(images, *config.test_task, generator(config.seed, Stream.VALIDATION))
 
 
-class Run:
-    """One training run: the learner, where its tasks come from, how far it is, and which processes
-    share it.
+class Trainer:
+    """One training run: a learner, its tasks, and how far it is.
+
+    Args:
+        config (Config): the settings.
+        learner (Learner): what is trained.
+        arrays (dict[str, ndarray]): the images of "train" and "val", as `read_arrays` returns them.
+        index (Index): what they show.
+        processes (Processes | None): the processes that share each meta-batch.
+
+    Raises:
+        UserError: if the data have too few characters or drawings for the tasks.
     """
 
     def __init__(
@@ -109,118 +118,89 @@ class Run:
         self.config, self.learner, self.index = config, learner, index
         self.best_path, self.resume_path = names.best_path(config), names.resume_path(config)
         self.processes = processes or Processes()
-        parts = ["train", "val"] if config.train_on_val else ["train"]
-        images, rows = (
-            np.concatenate([arrays[part] for part in parts]),
-            [row for part in parts for row in index.rows[part]],
-        )
         if config.rotations and any("/rot" in row for row in index.rows["train"]):
             raise UserError(
-                f"{config.data}: its rows are rotations already, which --no-rotations leaves as"
-                " they are"
+                f"{config.data}: its rows are rotations already, which --no-rotations leaves as "
+                "they are"
             )
+        parts = ["train", "val"] if config.train_on_val else ["train"]
+        images = np.concatenate([arrays[part] for part in parts])
+        rows = [row for part in parts for row in index.rows[part]]
         self.sampler = training_sampler(config, images, rows)
         self.validation_images = arrays["val"]
-        validation_sampler(
-            config, arrays["val"]
-        )  # so that too few characters are known now, not in a thousand epochs
-        self.epoch = 0
+        validation_sampler(config, arrays["val"])  # too few characters are known now, not later
+        self.iteration = 0
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self.stop = False
 
-    def weights(self) -> dict[str, Any]:
-        """What evaluation needs: the weights, their configuration, which characters they were
-        trained and chosen on, how long, and on which machine at last.
-        """
-        index = dataclasses.asdict(self.index)
-        index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
-        network = self.learner.network
+    def checkpoint(self) -> Checkpoint:
+        """What evaluation needs of this run."""
+        return Checkpoint(path=self.best_path, **self._contents())
+
+    def state(self) -> RunState:
+        """What continues this run bit for bit."""
+        return RunState(
+            path=self.resume_path,
+            **self._contents(),
+            optimizer=parameters.optimizer_state(self.learner),
+            tasks=dict(self.sampler.rng.bit_generator.state),
+        )
+
+    def _contents(self) -> dict[str, Any]:
         return {
-            "weights": [p.numpy() for p in self.learner.theta],
-            "running": [s.numpy() for pair in network.running for s in pair],
-            "config": names.settings(self.config),
-            "data": index,
-            "epoch": self.epoch,
+            "config": self.config,
+            "data": self.index,
+            "weights": parameters.weights(self.learner),
+            "running": parameters.running(self.learner),
+            "iteration": self.iteration,
             "best": self.best,
             "history": self.history,
             "seconds": self.seconds,
             "machine": machine(),
         }
 
-    def state(self) -> dict[str, Any]:
-        """All that continues this run bit for bit."""
-        return {
-            **self.weights(),
-            "optimizer": optimizer_state(self.learner),
-            "tasks": self.sampler.rng.bit_generator.state,
-        }
-
     def resume(self) -> None:
-        """Continue where the saved state stopped; a `UserError` where it belongs to another
-        configuration or other data.
-        """
-        state = safe_pickle.load(self.resume_path, STATE)
-        if different := names.differences(self.config, state):
-            raise UserError(
-                f"{self.resume_path}: was started with {different[0]}; resume with the same, or"
-                " start without --resume"
-            )
-        if state["data"].get("sha256") != self.index.sha256:
-            raise UserError(
-                f"{self.resume_path}: was trained on other arrays than those in {self.config.data};"
-                " name theirs by --data"
-            )
-        set_weights(self.learner, state, self.resume_path)
-        set_optimizer_state(self.learner, state["optimizer"])
-        self.sampler.rng.bit_generator.state = state["tasks"]
-        self.epoch, self.best, self.history, self.seconds = (
-            state[key] for key in ("epoch", "best", "history", "seconds")
-        )
+        """Continue where the saved state stopped.
 
-    def train(self, log: Log) -> bool:
-        """Go on to the last epoch, or to a signal to stop; whether the last one was reached."""
-        config, processes = self.config, self.processes
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask_to_stop)
-        before = self.seconds
-        start = time.perf_counter()
-        while (
-            self.epoch < config.epochs and not self.out_of_patience and not processes.any(self.stop)
-        ):
-            rate = learning_rate(config, self.epoch)
-            self.learner.optimizer.set_lr(rate)
-            tasks = self.sampler.sample(config.task_num, processes.part(config.task_num))
-            began = time.perf_counter()
-            metrics = self.learner.meta_step(tasks)
-            metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})
-            if not all(map(math.isfinite, metrics.values())):
-                name, value = next(
-                    (name, value) for name, value in metrics.items() if not math.isfinite(value)
-                )
-                raise UserError(
-                    f"the {name} is {value} after epoch {self.epoch}; lower glob_base_lr or"
-                    " glob_meta_lr, or set clip; the last good state is in"
-                    f" {self.resume_path if self.resume_path.exists() else 'no file yet'}"
-                )
-            self.epoch += 1
-            self.seconds = before + time.perf_counter() - start
-            log.step(self.epoch, metrics)
-            last = self.epoch == config.epochs
-            if self.epoch % config.print_every == 0:
-                seen = progress_sampler(config, self.sampler.images, self.epoch)
-                result = self.measure(seen, PROGRESS_TASKS)
-                self.history.append(
-                    {"epoch": self.epoch, "part": "train", "accuracies": result.vector.tolist()}
-                )
-                log.train(self.epoch, tasks, result)
-            if self.epoch % config.val_every == 0 or last:
-                self.validate(log)
-            if self.epoch % config.save_every == 0 or last:
-                self.save()
-        self.save()
-        return self.epoch == config.epochs or self.out_of_patience
+        Raises:
+            UserError: if the state belongs to another configuration or to other data.
+        """
+        state = read_run(self.resume_path)
+        if different := names.differences(self.config, state.config):
+            raise UserError(
+                f"{self.resume_path}: was started with {different[0]}; resume with the same, or "
+                "start without --resume"
+            )
+        if state.data.sha256 != self.index.sha256:
+            raise UserError(
+                f"{self.resume_path}: was trained on other arrays than those in "
+                f"{self.config.data}; name theirs by --data"
+            )
+        size = self.index.image_size
+        parameters.set_weights(self.learner, state.weights, state.running, size, state.path)
+        parameters.set_optimizer_state(self.learner, state.optimizer)
+        self.sampler.rng.bit_generator.state = state.tasks
+        self.iteration, self.seconds = state.iteration, state.seconds
+        self.best, self.history = state.best, state.history
+
+    def train(self, log: Log | None = None) -> bool:
+        """Go on to the last meta-iteration, or until Ctrl-C, SIGTERM or `patience` ends the run.
+
+        Returns:
+            bool: whether it ended by itself, rather than by a signal.
+        """
+        log = log or NullLog()
+        with Interruption() as interruption:
+            while not (self.finished or self.processes.any(interruption.asked)):
+                self.step(log)
+            self.save()
+        return self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last meta-iteration is reached, or `patience` has run out."""
+        return self.iteration == self.config.meta_iterations or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:
@@ -230,35 +210,62 @@ class Run:
         ]
         return 0 < self.config.patience <= len(since)
 
-    def _ask_to_stop(self, number, frame) -> None:
-        self.stop = True
+    def step(self, log: Log) -> None:
+        """Take one meta-iteration, and measure and save where it is time to."""
+        config, start = self.config, time.perf_counter()
+        rate = learning_rate(config, self.iteration)
+        self.learner.optimizer.set_lr(rate)
+        size = config.meta_batch_size
+        tasks = self.sampler.sample(size, self.processes.part(size))
+        began = time.perf_counter()
+        metrics = self.learner.meta_step(tasks)
+        metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})
+        self._check(metrics)
+        self.iteration += 1
+        log.step(self.iteration, metrics)
+        last = self.iteration == config.meta_iterations
+        if self.iteration % config.print_every == 0:
+            seen = progress_sampler(config, self.sampler.images, self.iteration)
+            log.train(self.iteration, tasks, self._measure(seen, PROGRESS_TASKS, "train"))
+        if self.iteration % config.val_every == 0 or last:
+            self.validate(log)
+        self.seconds += time.perf_counter() - start
+        if self.iteration % config.save_every == 0:
+            self.save()
+
+    def _check(self, metrics: dict[str, float]) -> None:
+        """Raise a `UserError` where training has diverged."""
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                inner = "inner_lr or " if self.config.algorithm in GRADIENT else ""
+                clip = ", or set clip" if self.config.algorithm == "maml" else ""
+                kept = self.resume_path if self.resume_path.exists() else "no file yet"
+                raise UserError(
+                    f"the {name} is {value} after meta-iteration {self.iteration}; lower "
+                    f"{inner}outer_lr{clip}; the last good state is in {kept}"
+                )
 
     def save(self) -> None:
         """Write what `--resume` needs."""
         if self.processes.first:
-            safe_pickle.save(self.state(), self.resume_path)
+            self.state().save()
 
-    def measure(self, sampler: TaskSampler, tasks: int) -> accuracy.Result:
-        """Accuracies of tasks, shared by the processes."""
-        return accuracy.evaluate(
-            self.learner,
-            sampler,
-            tasks,
-            self.processes,
-            every_step=self.config.glob_update_step_test <= SHOWN_STEPS,
+    def _measure(self, sampler: TaskSampler, tasks: int, part: str) -> Result:
+        """Accuracies of tasks, shared by the processes, for the history too."""
+        few = self.config.inner_steps_test <= SHOWN_STEPS
+        result = evaluate(self.learner, sampler, tasks, self.processes, every_step=few)
+        self.history.append(
+            {"epoch": self.iteration, "part": part, "accuracies": result.vector.tolist()}
         )
+        return result
 
     def validate(self, log: Log) -> None:
         """Measure on validation characters, and keep the weights if they are the best so far."""
         sampler = validation_sampler(self.config, self.validation_images)
-        result = self.measure(sampler, self.config.val_tasks)
-        self.history.append(
-            {"epoch": self.epoch, "part": "validation", "accuracies": result.vector.tolist()}
-        )
-        if (
-            result.mean > self.best["accuracy"] or self.config.train_on_val
-        ):  # what was trained on cannot say which weights are best
-            self.best = {"accuracy": result.mean, "epoch": self.epoch}
+        result = self._measure(sampler, self.config.val_tasks, "validation")
+        # what was trained on cannot say which weights are best
+        if result.mean > self.best["accuracy"] or self.config.train_on_val:
+            self.best = {"accuracy": result.mean, "epoch": self.iteration}
             if self.processes.first:
-                safe_pickle.save(self.weights(), self.best_path)
-        log.validation(self.epoch, result)
+                self.checkpoint().save()
+        log.validation(self.iteration, result)

@@ -3,127 +3,96 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from maml.config import ANY_WAY, Config
+from maml.algorithms.learner import Learner
+from maml.config import METRIC, Config
 from maml.system.errors import UserError
-
-if TYPE_CHECKING:  # so that who only reads checkpoints need not wait for Paddle
-    from maml.algorithms.finetune import FineTune
-    from maml.algorithms.learner import Learner
-    from maml.algorithms.metric import MetricLearner
-from maml.training.checkpoint import Trained
+from maml.training.build import build_learner
+from maml.training.checkpoint import Checkpoint
+from maml.training.weights import set_weights, weights
 
 
-def serves(config: Config, n_way: int) -> bool:
-    """Whether what was trained so can tell `n_way` classes apart: any number, or, with a
-    classifier, up to those it was trained for.
+def restore(trained: Checkpoint, way: int | None = None, **changes: Any) -> Learner:
+    """Return a learner with a checkpoint's weights.
+
+    Args:
+        trained (Checkpoint): the checkpoint.
+        way (int | None): classes of its tasks; None for as many as in training. With fewer classes
+            than in training, the inner learning rate falls, see `inner_lr_scale`.
+        **changes: settings of its configuration that do not touch the weights, such as
+            inner_steps_test.
+
+    Raises:
+        UserError: if it does not serve so many classes, or a change does not apply to its method.
     """
-    return config.algorithm in ANY_WAY or n_way <= config.n_way
-
-
-def learner(trained: Trained, n_way: int | None = None, **changes: Any) -> Learner:
-    """The learner with the checkpoint's weights, for `n_way` classes; a `UserError` where it does
-    not serve so many.
-
-    `changes` to its configuration, such as glob_update_step_test, do not touch the weights. With
-    fewer classes than in training, inner steps are shorter (`share`).
-    """
-    from maml.training import build
-    from maml.training.weights import set_weights
-
-    way = n_way or trained.config.n_way
-    if not serves(trained.config, way):
+    way = way or trained.config.way
+    if not trained.serves(way):
         raise UserError(
-            f"{trained.path}: was trained for n_way {trained.config.n_way} and a classifier of as"
-            f" many classes, not {way}"
+            f"{trained.path}: was trained for way {trained.config.way} and a classifier of that "
+            f"number of classes, not {way}"
         )
-    rate = trained.config.glob_base_lr * share(trained.config, way)
-    as_trained = dict(
-        zip(("train_way", "train_shot", "train_query"), trained.config.train_task)
-    )  # whatever the test tasks become
-    config = dataclasses.replace(
-        trained.config, **{**as_trained, "glob_base_lr": rate, **changes, "n_way": way}
-    )
-    made = build.make(config, trained.state["data"]["image_size"])
-    set_weights(made, {**trained.state, "weights": fitting(made, trained)}, trained.path)
-    return made
+    if trained.config.algorithm not in METRIC:
+        rate = trained.config.inner_lr * inner_lr_scale(trained.config, way)
+        changes = {"inner_lr": rate, **changes}
+    # training tasks stay as they were, whatever the test tasks become
+    keys = ("train_way", "train_shot", "train_query")
+    as_trained = dict(zip(keys, trained.config.train_task))
+    config = dataclasses.replace(trained.config, **{**as_trained, **changes, "way": way})
+    learner = build_learner(config, trained.data.image_size)
+    image_size = trained.data.image_size
+    set_weights(learner, fitting(learner, trained), trained.running, image_size, trained.path)
+    return learner
 
 
-def share(config: Config, way: int) -> float:
-    """What inner rates trained by `config` are to be multiplied by for tasks of `way` classes.
+def inner_lr_scale(config: Config, way: int) -> float:
+    """Return the factor of the inner learning rates when a classifier is cut to `way` classes.
 
-    The inner loss is a mean over the support, so that each class is a larger part of it the fewer
-    they are: rates as (way / n_way) would keep its steps. From 20 to 5 classes they are best still
-    shorter, on validation characters (benchmarks/experiments.md). With more classes, which weights
-    may only start from, they stay.
+    The inner loss is a mean over the support, so with fewer classes each contributes a larger part
+    of the gradient. A factor of way / config.way would keep the step of each class; its square was
+    better on validation characters (benchmarks/experiments.md). The factor is 1 for as many classes
+    as in training, or more.
     """
-    return min(1.0, way / config.n_way) ** 2
+    return min(1.0, way / config.way) ** 2
 
 
-def fitting(made: Learner, trained: Trained) -> list[np.ndarray]:
-    """The checkpoint's weights for the classes that `made` is for: of a classifier of more, the
-    first; learned rates as `share` says.
+def fitting(learner: Learner, trained: Checkpoint) -> list[np.ndarray]:
+    """Return the checkpoint's weights for the classes of `learner`.
+
+    Of a classifier of more classes these are the first outputs; learned rates are scaled.
     """
-    weights, way, end = list(trained.state["weights"]), made.network.way, len(made.network.theta)
-    if way is not None and way < trained.config.n_way:
-        weights[end - 2 : end] = [
-            w[..., :way] if w.ndim else w for w in weights[end - 2 : end]
-        ]  # a scalar is refused by `set_weights`
+    found, way, end = list(trained.weights), learner.network.way, len(learner.network.theta)
+    if way is not None and way < trained.config.way:
+        # a scalar, which no checkpoint of ours has here, is left for `set_weights` to refuse
+        found[end - 2 : end] = [w[..., :way] if w.ndim else w for w in found[end - 2 : end]]
     if way is not None and trained.config.learned_rates:
-        weights[end:] = [w * np.float32(share(trained.config, way)) for w in weights[end:]]
-    return weights
+        scale = np.float32(inner_lr_scale(trained.config, way))
+        found[end:] = [w * scale for w in found[end:]]
+    return found
 
 
-def start(made: Learner, trained: Trained) -> None:
-    """Give a new learner the checkpoint's weights: of a classifier of more classes the first
-    outputs; what it lacks, such as a classifier of enough classes, stays initial. A `UserError` for
-    another network.
+def start_from(learner: Learner, trained: Checkpoint) -> None:
+    """Give a new learner the checkpoint's weights.
+
+    What the checkpoint lacks, such as a classifier of enough classes, stays initial.
+
+    Raises:
+        UserError: if its network is another one.
     """
-    from maml.training.weights import set_weights
-
-    weights, body = (
-        fitting(made, trained),
-        len(made.network.theta) - (0 if made.network.way is None else 2),
-    )
-    fits = [
-        i < len(weights) and weights[i].shape == tuple(p.shape) for i, p in enumerate(made.theta)
-    ]
+    found, params = fitting(learner, trained), learner.meta_parameters
+    body = len(learner.network.theta) - (0 if learner.network.way is None else 2)
+    fits = [i < len(found) and found[i].shape == tuple(p.shape) for i, p in enumerate(params)]
     if not all(fits[:body]):
         raise UserError(
             f"{trained.path}: its network is not that of this run, which cannot start from there"
         )
-    set_weights(
-        made,
-        {
-            **trained.state,
-            "weights": [weights[i] if fit else made.theta[i].numpy() for i, fit in enumerate(fits)],
-            "running": [],
-        },
-        trained.path,
-    )
+    initial = weights(learner)
+    mixed = [found[i] if fit else initial[i] for i, fit in enumerate(fits)]
+    set_weights(learner, mixed, [], trained.data.image_size, trained.path)
 
 
-def untrained(trained: Trained) -> Learner:
-    """The learner of the checkpoint's configuration before its training."""
-    from maml.training import build
-
-    return build.make(trained.config, trained.state["data"]["image_size"])
-
-
-def finetune(
-    trained: Trained, learner: MetricLearner, steps: int, rate: float, entropy: float
-) -> FineTune:
-    """`learner`'s encoder with a classifier that is fine-tuned on each task; a `UserError` where
-    the encoder comes with its own.
-    """
-    from maml.algorithms.finetune import FineTune
-
-    if trained.config.algorithm not in ANY_WAY:
-        raise UserError(
-            f"{trained.path}: {trained.config.algorithm} learns its own classifier; "
-            f"--finetune is for {', '.join(sorted(ANY_WAY))}"
-        )
-    return FineTune(learner, steps, rate, entropy)
+def untrained(trained: Checkpoint) -> Learner:
+    """Return the learner of the checkpoint's configuration before its training."""
+    return build_learner(trained.config, trained.data.image_size)

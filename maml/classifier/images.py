@@ -1,0 +1,76 @@
+"""Whatever a user has as images, as the arrays that the networks take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from maml.data import pictures
+from maml.data.ink import like_omniglot
+from maml.data.tasks import as_ink
+from maml.system.errors import UserError
+
+
+def as_images(images: Any, size: int) -> np.ndarray:
+    """Return images as [N, 1, size, size] float32, ink 1.
+
+    Args:
+        images: paths, PIL images or arrays, one or several. An array of the network's size is taken
+            as the data are: uint8 with ink 255, or float with ink 1. Everything else is a picture
+            of ink on paper, and is made to look like the drawings that the network was trained on.
+        size (int): the side of the network's images, in pixels.
+
+    Raises:
+        UserError: if one cannot be read, is blank, or is no image.
+    """
+    return np.stack([_as_image(image, size) for image in _each(images)])
+
+
+def _each(images: Any) -> Sequence[Any]:
+    """The images, one after the other, of one or several."""
+    if isinstance(images, (str, os.PathLike, Image.Image)):
+        return [images]
+    if isinstance(images, np.ndarray):
+        if images.ndim == 2:
+            return [images]
+        if images.ndim in (3, 4):
+            return list(images)
+        raise UserError(f"images must be [H, W], [N, H, W] or [N, 1, H, W], not {images.shape}")
+    images = list(images)
+    if not images:
+        raise UserError("there are no images; give at least one")
+    return images
+
+
+def _as_image(image: Any, size: int) -> np.ndarray:
+    if isinstance(image, (str, os.PathLike)):
+        return pictures.read(Path(image), size)
+    if isinstance(image, np.ndarray):
+        flat = image[0] if image.ndim == 3 and image.shape[0] == 1 else image
+        if flat.shape == (size, size):
+            return _of_network_size(flat)[None]
+        image = Image.fromarray(
+            flat if flat.dtype == np.uint8 else np.rint(255 * flat).astype("uint8")
+        )
+    if not isinstance(image, Image.Image):
+        raise UserError(
+            f"an image must be a path, a PIL image or an array, not {type(image).__name__}"
+        )
+    drawn = like_omniglot(image, size)
+    if not drawn.any():
+        raise UserError("an image shows no ink that differs from its paper; leave it out")
+    return as_ink(drawn[None])
+
+
+def _of_network_size(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return as_ink(image)
+    found = image.astype(np.float32)
+    if not (np.isfinite(found).all() and 0 <= found.min() and found.max() <= 1):
+        raise UserError("an array of floats must hold ink between 0 and 1")
+    return found

@@ -1,0 +1,195 @@
+"""Measuring a checkpoint: on random tasks, the one-shot challenge, the user's own pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import paddle
+
+from maml.algorithms.finetune import FineTune
+from maml.algorithms.learner import Classifier
+from maml.algorithms.metric import MetricLearner
+from maml.config import METRIC, MODES
+from maml.data import challenge, pictures
+from maml.data.arrays import Index
+from maml.data.streams import Stream, generator
+from maml.data.tasks import AlphabetSampler, Sampler, TaskSampler
+from maml.evaluation.accuracy import Result, evaluate_together, measure
+from maml.evaluation.options import TestOptions
+from maml.system.processes import Processes
+from maml.training.checkpoint import Checkpoint
+from maml.training.restore import restore
+
+Report = dict[str, Any]
+
+
+class Measured(NamedTuple):
+    """Reports of random tasks, one for each mode of batch normalisation, and what they are of."""
+
+    reports: list[Report]
+    results: list[Result]
+    classifier: Classifier
+    tasks: Callable[[], Sampler]
+    """makes a sampler that draws the same tasks again"""
+
+
+def classifier_of(
+    trained: Checkpoint, options: TestOptions, bn: str, way: int | None = None
+) -> Classifier:
+    """Return the checkpoint's classifier, changed by `options`, for `way` classes."""
+    options.check_method(trained.config.algorithm)
+    learner = restore(trained, way or options.way, bn=bn, **options.changes())
+    if options.finetune is None:
+        return learner
+    assert isinstance(learner, MetricLearner)
+    return FineTune(learner, options.finetune, options.finetune_rate, options.entropy)
+
+
+def random_tasks(
+    trained: Checkpoint,
+    options: TestOptions,
+    arrays: dict[str, np.ndarray],
+    index: Index,
+    *,
+    part: str,
+    tasks: int,
+    seed: int,
+    alphabet: str | None = None,
+    within_alphabet: bool = False,
+    processes: Processes,
+    progress: Callable,
+    every_step: bool = True,
+) -> Measured:
+    """Measure on random tasks of `part` of the arrays.
+
+    With `within_alphabet`, the classes of a task are of one alphabet: of `alphabet`, or of a random
+    one for each task.
+    """
+    config, images = trained.config, arrays[part]
+    modes = list(MODES) if options.bn == "both" else [options.bn or config.bn_mode]
+    classifiers = [classifier_of(trained, options, bn) for bn in modes]
+    way = options.way or config.way
+    shot, query = options.shot or config.shot, options.query or config.query
+
+    def sampler() -> Sampler:
+        rng = generator(seed, Stream.TEST)
+        if within_alphabet:
+            return AlphabetSampler(images, index.rows[part], way, shot, query, rng, alphabet)
+        return TaskSampler(images, way, shot, query, rng)
+
+    results = evaluate_together(classifiers, sampler(), tasks, processes, progress, every_step)
+    reports = []
+    for bn, result in zip(modes, results):
+        report = {
+            **common(trained, options, bn),
+            "way": way,
+            "shot": shot,
+            "query": query,
+            "data": index.source,
+            "split": index.split,
+            "part": part,
+            "tasks": tasks,
+            "seed": seed,
+            "accuracies": [round(float(a), 6) for a in result.vector],
+            "losses": [round(float(loss), 6) for loss in result.losses.mean(axis=0)],
+            "accuracy": round(result.mean, 6),
+            "interval": round(result.interval, 6) if tasks > 1 else None,
+        }
+        if within_alphabet:
+            report["within_alphabet"] = alphabet or "any"
+        reports.append(report)
+    return Measured(reports, results, classifiers[0], sampler)
+
+
+def common(trained: Checkpoint, options: TestOptions, bn: str) -> Report:
+    """What every report says."""
+    config = trained.config
+
+    def setting(key: str) -> Any:
+        stated = getattr(options, key)
+        return getattr(config, key) if stated is None else stated
+
+    report = {"checkpoint": str(trained.path), "algorithm": config.algorithm, "bn": bn}
+    if config.algorithm not in METRIC:
+        report["inner_steps_test"] = setting("inner_steps_test")
+    report.update({k: setting(k) for k in ("refine", "distortions_test") if setting(k)})
+    if options.inner_batch_test is not None:
+        report["inner_batch_test"] = options.inner_batch_test
+    if options.finetune is not None:
+        rate, entropy = options.finetune_rate, options.entropy
+        report["finetune"] = {"steps": options.finetune, "rate": rate, "entropy": entropy}
+    return report
+
+
+def one_shot_challenge(
+    trained: Checkpoint, options: TestOptions, runs: Sequence[challenge.Run]
+) -> Report:
+    """Measure the error rate on runs of Omniglot's one-shot challenge."""
+    bn = options.bn or trained.config.bn_mode
+    way = max(run.task.support_y.shape[1] for run in runs)
+    classifier = classifier_of(trained, options, bn, way)
+    wrong = {}
+    for run in runs:
+        (result,) = measure([classifier], run.task, every_step=False)
+        wrong[run.name] = round(1 - result.mean, 6)
+    error = round(sum(wrong.values()) / len(wrong), 6)
+    return {**common(trained, options, bn), "runs": wrong, "error": error}
+
+
+class Answered(NamedTuple):
+    """The user's own pictures, and the probability of each class, [N, way]."""
+
+    report: Report
+    support: pictures.Pictures
+    query: pictures.Pictures
+    probabilities: np.ndarray
+
+
+def own_pictures(
+    trained: Checkpoint, options: TestOptions, classes: Sequence[Path], queries: Sequence[str]
+) -> Answered:
+    """Classify the user's own pictures after those in the folders of `classes`."""
+    size = trained.data.image_size
+    support = pictures.read_support(classes, size)
+    query = pictures.read_queries(queries, support.classes, size)
+    bn = options.bn or "inductive"  # a few pictures have no statistics to speak of
+    classifier = classifier_of(trained, options, bn, len(classes))
+    p = probabilities(classifier, support.x[None], support.y[None], query.x[None])[0]
+    best = p.argmax(axis=1)
+    report = {
+        **common(trained, options, bn),
+        "classes": support.classes,
+        "support": len(support.paths),
+        "queries": [
+            {
+                "picture": str(path),
+                "class": support.classes[k],
+                "probability": round(float(row[k]), 4),
+                "probabilities": {
+                    name: round(float(v), 4) for name, v in zip(support.classes, row)
+                },
+            }
+            for path, k, row in zip(query.paths, best, p)
+        ],
+    }
+    known = query.y >= 0
+    if known.any():
+        report["accuracy"] = round(float(np.mean(best[known] == query.y[known])), 4)
+    return Answered(report, support, query, p)
+
+
+def probabilities(
+    classifier: Classifier, support_x: np.ndarray, support_y: np.ndarray, query_x: np.ndarray
+) -> np.ndarray:
+    """Return the probabilities [T, N, way] of queries [T, N, 1, H, W] after a support."""
+    *_, adapted = classifier.adapt(paddle.to_tensor(support_x), paddle.to_tensor(support_y))
+    return predicted(classifier, adapted, query_x)
+
+
+def predicted(classifier: Classifier, adapted: Any, query_x: np.ndarray) -> np.ndarray:
+    """Return the probabilities [T, N, way] of queries, by what `adapt` yielded."""
+    scores = classifier.predict(adapted, paddle.to_tensor(query_x))
+    return paddle.nn.functional.softmax(scores, axis=-1).numpy()

@@ -1,0 +1,80 @@
+"""Train a few-shot learner, keep the weights that are best on validation characters, and log the
+run for VisualDL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maml.cli import flags
+from maml.config import Config
+from maml.system import device, errors, launch
+from maml.system.processes import Processes
+
+EXAMPLE = """examples:
+  python train.py --way 5 --shot 1                          MAML with the defaults
+  python train.py --config configs/maml_5w1s.yaml           a published experiment
+  python train.py --config configs/maml_5w1s.yaml --resume  go on after an interruption
+
+Settings go by two names where a second one is shown: the first is the field's, the second that of
+the article this project grew from. Both serve as flags and in configuration files.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the flags; start the processes that train, or be one of them."""
+    parser = errors.Parser(__doc__ or "", EXAMPLE)
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file with settings; flags override it"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run of this name where it stopped"
+    )
+    flags.add_flags(parser)
+    arguments = parser.parse_args(argv)
+    config = flags.from_flags(arguments)
+    if launch.is_worker():
+        return work(config, arguments.resume)
+    from maml.data.arrays import read_index
+    from maml.training import names
+
+    read_index(config.data)
+    name = names.resumed_name(config) if arguments.resume else names.new_name(config)
+    if name != config.name:
+        print(f"this run is called {name}", flush=True)
+    gpus = device.gpus() if config.gpu else 0
+    workers = launch.choose_workers(config.workers, config.meta_batch_size, gpus)
+    return launch.start(workers, ["--name", name], gpu=config.gpu)
+
+
+def work(config: Config, resume: bool) -> int:
+    """Train as one of the processes."""
+    device.end_with_parent()
+    gpu = device.use_device(config.gpu)
+    processes = Processes(gpu)
+
+    from maml.data.arrays import read_arrays
+    from maml.reports.log import ConsoleLog
+    from maml.training.build import build_learner
+    from maml.training.checkpoint import read
+    from maml.training.leakage import check_data
+    from maml.training.loop import Trainer
+    from maml.training.restore import start_from
+
+    if config.gpu and not gpu and processes.first:
+        print(device.NO_GPU, flush=True)
+    arrays, index = read_arrays(config.data)
+    learner = build_learner(config, index.image_size, processes.average)
+    if config.start and not resume:
+        origin = read(config.start)
+        for part in ("val", "test"):
+            check_data(origin, index, part)
+        start_from(learner, origin)
+    run = Trainer(config, learner, arrays, index, processes)
+    if resume:
+        run.resume()
+    if not processes.first:
+        run.train()
+        return 0
+    log = ConsoleLog(run, "GPU" if gpu else "CPU")
+    log.close(run.train(log))
+    return 0
