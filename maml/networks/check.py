@@ -14,7 +14,7 @@ from maml.networks.base import Network
 from maml.networks.from_layer import LayerNetwork
 from maml.system.errors import UserError
 
-STEP, TOLERANCE = 1e-5, 1e-4
+STEP, TOLERANCE, ATTEMPTS = 1e-7, 1e-4, 3
 INSTEAD = {  # of what has no second derivative in PaddlePaddle and no twin here
     "max": "a max-pooling layer, or paddle.maximum",
     "amax": "a max-pooling layer, or paddle.maximum",
@@ -57,49 +57,57 @@ def check_second_order(network: Network, x: Tensor, seed: int = 0) -> float:
     """
     twin = _double(network)
     x = x.astype("float64") if x.is_floating_point() else x
-    rng = np.random.default_rng(seed)
     theta = [p.numpy() for p in fn.for_each_task(twin.theta, x.shape[0])]
+    best, name = float("inf"), ""
+    for attempt in range(ATTEMPTS):  # a kink of a ReLU may lie within one step of differences
+        rng = np.random.default_rng([seed, attempt])
+        try:
+            error, i = _difference(twin, x, theta, rng)
+        except UserError:
+            raise
+        except Exception as problem:
+            raise UserError(_explain(network, problem)) from problem
+        if error < best:
+            best, name = error, _name(network, i)
+        if best < TOLERANCE:
+            return best
+    raise UserError(
+        f"{_kind(network)}: the second derivative with respect to {name} is off by {best:.0e} of "
+        "its size; its forward uses a function that is not smooth here, or in-place operations"
+    )
+
+
+def _difference(
+    network: Network, x: Tensor, theta: list[np.ndarray], rng: np.random.Generator
+) -> tuple[float, int]:
+    """The largest relative difference along a random direction, and of which parameter it is."""
     direction = [rng.standard_normal(p.shape) for p in theta]
-    shape = twin(x, _leaves(theta)).shape
-    weights = paddle.to_tensor(rng.standard_normal(shape))
+    weights = paddle.to_tensor(rng.standard_normal(network(x, _leaves(theta)).shape))
 
     def gradient(values: list[np.ndarray], twice: bool) -> tuple[list[Tensor], list[Tensor]]:
         params = _leaves(values)
         state = paddle.get_rng_state()
-        paddle.seed(seed)  # the same masks of dropout each time
-        y = twin(x, params, twice=twice)
+        paddle.seed(0)  # the same masks of dropout each time
+        y = network(x, params, twice=twice)
         paddle.set_rng_state(state)
         # the square keeps the second derivative of a linear network from being zero
-        loss = (weights * y * y).sum()
-        return params, paddle.grad(loss, params, create_graph=twice)
+        return params, paddle.grad((weights * y * y).sum(), params, create_graph=twice)
 
-    try:
-        params, first = gradient(theta, twice=True)
-        along = sum((g * paddle.to_tensor(d)).sum() for g, d in zip(first, direction))
-        second = paddle.grad(along, params, allow_unused=True)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(_explain(network, error)) from error
-    scale = max(float(np.abs(d).max()) for d in theta) * STEP or STEP
-    up, down = ([p + s * scale * d for p, d in zip(theta, direction)] for s in (1, -1))
+    params, first = gradient(theta, twice=True)
+    products = [(g * paddle.to_tensor(d)).sum() for g, d in zip(first, direction)]
+    second = paddle.grad(paddle.add_n(products), params, allow_unused=True)
+    up, down = ([p + s * STEP * d for p, d in zip(theta, direction)] for s in (1, -1))
     expected = [
-        (a.numpy() - b.numpy()) / (2 * scale)
+        (a.numpy() - b.numpy()) / (2 * STEP)
         for a, b in zip(gradient(up, False)[1], gradient(down, False)[1])
     ]
-    size = max(float(np.abs(e).max()) for e in expected)
-    error, name = 0.0, ""
-    for i, (found, e) in enumerate(zip(second, expected)):
-        difference = np.abs((0 if found is None else found.numpy()) - e).max() / max(size, 1e-12)
-        if difference > error:
-            error, name = float(difference), _name(network, i)
-    if not error < TOLERANCE:
-        raise UserError(
-            f"{_kind(network)}: the second derivative with respect to {name} is off by {error:.0e} "
-            "of its size; its forward uses a function that is not smooth here, or in-place "
-            "operations"
-        )
-    return error
+    size = max(max(float(np.abs(e).max()) for e in expected), 1e-12)
+    errors = [
+        float(np.abs((0 if s is None else s.numpy()) - e).max()) / size
+        for s, e in zip(second, expected)
+    ]
+    worst = int(np.argmax(errors))
+    return errors[worst], worst
 
 
 def _leaves(values: list[np.ndarray]) -> list[Tensor]:

@@ -79,6 +79,7 @@ class LayerNetwork(Network):
         self.way, self.features = way, 0
         self.running: list[fn.Statistics] = []
         self.layer = copy.deepcopy(layer)
+        self.sha256 = ""  # of the user's file that it comes from
         self.together: bool | None = None
         self.reason = ""
         named = {id(p): name for name, p in self.layer.named_parameters()}
@@ -97,7 +98,8 @@ class LayerNetwork(Network):
                     self._places[index[id(p)]].append(Place(sublayer, name))
             twin = LAYERS.get(type(sublayer))
             if twin is not None:
-                sublayer.forward = _layer_dispatcher(sublayer, twin, sublayer.forward)
+                own = sublayer.forward
+                sublayer.forward = _layer_dispatcher(sublayer, twin, own)  # type: ignore
 
     @property
     def theta(self) -> list[Tensor]:
@@ -244,9 +246,10 @@ class LayerNetwork(Network):
     def _check_used(self, images: Tensor) -> None:
         """Raise a `UserError` that names a parameter on which the outputs do not depend."""
         params = fn.for_each_task(self.theta, 1)
-        y = self._in_turn(images, params, None, None, False, check=True)
         try:
-            gradient = paddle.grad(y.sum(), params, allow_unused=True)
+            with paddle.enable_grad():
+                y = self._in_turn(images, params, None, None, False, check=True)
+                gradient = paddle.grad(y.sum(), params, allow_unused=True)
         except RuntimeError as error:
             reason = "it changes a tensor in place" if "inplace" in str(error) else _line(error)
             raise UserError(
@@ -269,8 +272,8 @@ class LayerNetwork(Network):
             return False, _line(error)
         if found.shape != expected.shape:
             return False, "its forward mixes the images of a batch"
-        error = float((found - expected).abs().max())
-        if not error <= AGREE * max(1.0, float(expected.abs().max())):
+        difference = float((found - expected).abs().max())
+        if not difference <= AGREE * max(1.0, float(expected.abs().max())):
             return False, "its forward mixes the images of a batch, or uses a parameter by itself"
         return True, ""
 

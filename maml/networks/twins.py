@@ -141,7 +141,7 @@ def conv(
         )
     tables, order, inverse = window_patches(at, x.shape[0] // now.tasks)
     rows = to_rows(x, now.tasks)
-    if order is not None:
+    if order is not None and inverse is not None:
         rows = permute_rows(rows, order, inverse)
     taps = kernel[0] * kernel[1]
     tasks, given = rows.shape[0], w.shape[0]
@@ -338,7 +338,8 @@ def max_pool2d(
     kernel = pair(kernel_size)
     stride = kernel if stride is None else pair(stride)
     size = x.shape[2:]
-    at = Geometry(tuple(size), kernel, stride, paddings(padding, size, kernel, stride, (1, 1)))
+    ends = paddings(padding, size, kernel, stride, (1, 1))
+    at = Geometry((size[0], size[1]), (kernel[0], kernel[1]), (stride[0], stride[1]), ends)
     rows = max_windows(to_rows(x, now.tasks), at)
     return from_rows(rows, x.shape[0], at.out)
 
