@@ -99,7 +99,7 @@ def _md5(path: Path) -> str | None:
 def _continue(url: str, part: Path, seconds: float, progress: Callable) -> str | None:
     """Append to the file `part` the bytes of `url` that it lacks.
 
-    If the server sends all bytes, the file is written anew. Return why the download was
+    If the server sends all bytes, the file is written from its start. Return why the download was
     interrupted, or None if it was not.
     """
     done = part.stat().st_size if part.exists() else 0

@@ -92,9 +92,9 @@ def _listed(lists: Path, known: set[str]) -> dict[str, list[str]]:
                     " rot000, rot090, rot180, rot270"
                 )
         if len(set(rows[part])) < len(rows[part]):
-            twice = next(row for i, row in enumerate(rows[part]) if row in rows[part][:i])
+            repeated = next(row for i, row in enumerate(rows[part]) if row in rows[part][:i])
             raise UserError(
-                f"{path}: {twice} stands there twice, which would be two classes; remove one"
+                f"{path}: {repeated} is listed twice, which would be two classes; remove one"
             )
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         common = set(map(character_of, rows[one])) & set(map(character_of, rows[other]))

@@ -21,8 +21,8 @@ from maml.system.errors import UserError
 _BACKGROUND = 0.6  # share of the alphabets that go to images_background
 _MARGIN = 0.11  # of an image, around a character, in sides of the image
 _FINE = 4  # an image is drawn at this multiple of its size, then reduced
-_MARK_TEXT = """These images are NOT Omniglot. maml.glyphs invented the alphabets and
-simulated the hands that draw them ({}), to run the programs where
+_MARK_TEXT = """These images are NOT Omniglot. maml.data.stand_in invented the alphabets
+and simulated the hands that draw them ({}), to run the programs where
 Omniglot cannot be had. Accuracies on them compare with no published ones.
 """
 

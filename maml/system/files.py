@@ -38,7 +38,7 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
             os.replace(part, path)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({reason(error)}); what stood there before is untouched"
+            f"{path}: cannot be written ({reason(error)}); what was there before is untouched"
         ) from None
     finally:  # after an error, or Ctrl-C
         for part in temporary.values():
