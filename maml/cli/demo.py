@@ -1,5 +1,5 @@
-"""Make the arrays that the demo runs on, of Omniglot where it can be had, else of a procedural
-stand-in, and say loudly which.
+"""Make the arrays for the demo: of Omniglot or, without a connection to download it, of invented
+alphabets. The output says which.
 """
 
 from __future__ import annotations
@@ -7,7 +7,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from maml.data.arrays import convert, save_arrays
-from maml.data.demo import NAMES, SEED, SIZE, SPLIT, _is_made, _watched, find_raw
+from maml.data.demo import (
+    NAMES,
+    SEED,
+    SIZE,
+    SPLIT,
+    find_raw,
+    is_up_to_date,
+    reading_progress,
+)
 from maml.data.raw import find_characters, source_of
 from maml.system import errors
 
@@ -28,6 +36,6 @@ def main() -> None:
     characters = find_characters(raw)
     source = source_of(raw, characters)
     print("=" * 80, f"DATA: {NAMES[source]}", f"({raw}, {why})", "=" * 80, sep="\n", flush=True)
-    if not _is_made(out, raw, characters, source):
-        save_arrays(*convert(raw, SIZE, SPLIT, SEED, progress=_watched), out)
+    if not is_up_to_date(out, raw, characters, source):
+        save_arrays(*convert(raw, SIZE, SPLIT, SEED, progress=reading_progress), out)
     print(f"{out}: holds the arrays of its {len(characters)} characters")
