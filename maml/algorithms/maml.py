@@ -86,9 +86,9 @@ class MAML(GradientLearner):
 
     def _matching(self, patterns: Sequence[str]) -> list[int]:
         """The places in theta of the parameters that the patterns name."""
-        names = self.network.names
         if not patterns:
-            return list(range(len(names)))
+            return list(range(len(self.network.theta)))
+        names = self.network.names
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise UserError(f"adapt: no parameter is named {pattern}; there are {names}")

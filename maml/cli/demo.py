@@ -19,15 +19,16 @@ from maml.data.demo import (
 from maml.data.raw import find_characters, source_of
 from maml.system import errors
 
-EXAMPLE = """example:
-  python -m maml.demo_data --out data/demo
-  OMNIGLOT=/mnt/omniglot.zip python -m maml.demo_data --out data/demo
+EXAMPLE = """examples:
+  python -m maml demo --out data/demo
+  OMNIGLOT=/mnt/omniglot.zip python -m maml demo --out data/demo
       raw images from there, and from nowhere else
 """
 
 
 def main() -> None:
-    parser = errors.Parser(__doc__, EXAMPLE, prog="python -m maml.demo_data")
+    """Find or make the raw images, and write the arrays."""
+    parser = errors.Parser(__doc__, EXAMPLE, prog="python -m maml demo")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="where the arrays go"
     )

@@ -130,8 +130,8 @@ def batch_norm(
 
     Args:
         x (Tensor): rows of activations, [T, M, C].
-        gamma (Tensor): scale of each channel, [T, 1, C].
-        beta (Tensor): shift of each channel, [T, 1, C].
+        gamma (Tensor): scale of each channel, [T, 1, C], or [1, 1, C] for all tasks.
+        beta (Tensor): shift of each channel, likewise.
         given (Statistics | None): statistics to normalise with, instead of those of x.
         record (list[Statistics] | None): a list that receives the statistics of x; not with
             `given`.
@@ -149,6 +149,8 @@ def batch_norm(
         >>> fn.batch_norm(x, gamma, beta).numpy().round(3).tolist()
         [[[3.0], [7.0]]]
     """
+    if gamma.shape[0] < x.shape[0]:  # weights that all tasks share
+        gamma, beta = (w.expand([x.shape[0], *w.shape[1:]]) for w in (gamma, beta))
     if given is not None:
         scale = gamma * paddle.rsqrt(given.variance + EPSILON)
         return _affine(x, scale, beta - given.mean * scale)

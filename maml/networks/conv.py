@@ -34,7 +34,7 @@ class ConvNet(Network):
         >>> import numpy as np, paddle
         >>> from maml import ConvNet
         >>> network = ConvNet(5, np.random.default_rng(0))
-        >>> network(paddle.zeros([2, 10, 1, 28, 28])).shape
+        >>> list(network(paddle.zeros([2, 10, 1, 28, 28])).shape)
         [2, 10, 5]
     """
 
