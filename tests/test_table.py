@@ -304,8 +304,8 @@ def test_the_short_table_has_the_best_plain_figure_of_each_task(tmp_path):
         {
             "method": "MAML",
             "bn": "transductive",
-            (5, 1): "98.00 (98.7)",
-            (20, 1): "94.00 (95.8)",
+            (5, 1): "98.00\u00a0(98.7)",
+            (20, 1): "94.00\u00a0(95.8)",
             "weights": "[twenty](checkpoints/twenty.pkl)",
             "training": "1.5 h, An Example",  # with the weights that it started from
         },

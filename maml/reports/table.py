@@ -398,7 +398,8 @@ def build_short_rows(folder: Path, root: str = "") -> list[Row]:
         row: Row = {"method": NAMES[method], "bn": bn}
         for task, (accuracy, _) in best.items():
             paper = papers.get(task, "").partition(" ±")[0]
-            row[task] = f"{100 * accuracy:.2f}" + (f" ({paper})" if paper else "")
+            in_brackets = f"\u00a0({paper})" if paper else ""  # without a line break before it
+            row[task] = f"{100 * accuracy:.2f}{in_brackets}"
         used = sorted({name for _, name in best.values()})
         row["weights"] = ", ".join(format_link(name, root) for name in used)
         row["training"] = format_training(used, reports)
