@@ -9,7 +9,7 @@ import shlex
 import shutil
 
 import pytest
-from conftest import ROOT, script
+from helpers import ROOT, script
 from PIL import Image
 
 from maml.config import make, read_yaml
@@ -21,9 +21,9 @@ from maml.training import names
 READMES = [ROOT / name for name in table.READMES]
 SHORT = {
     "train.py": [
-        "--epochs",
+        "--meta_iterations",
         2,
-        "--task_num",
+        "--meta_batch_size",
         2,
         "--val_tasks",
         2,
@@ -31,13 +31,13 @@ SHORT = {
         2,
         "--print_every",
         2,
-        "--k_query",
+        "--query",
         2,
         "--train_query",
         2,
-        "--glob_update_step",
+        "--inner_steps",
         1,
-        "--glob_update_step_test",
+        "--inner_steps_test",
         1,
         "--distortions",
         0,
@@ -130,7 +130,7 @@ def workplace(tmp_path_factory):
         script(
             "train.py", "--config", f"configs/{name}.yaml", *SHORT["train.py"], *flags, cwd=folder
         )
-    script("train.py", "--n_way", 5, "--k_spt", 1, *SHORT["train.py"], cwd=folder)  # to be resumed
+    script("train.py", "--way", 5, "--shot", 1, *SHORT["train.py"], cwd=folder)  # to be resumed
     return folder
 
 

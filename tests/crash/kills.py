@@ -31,14 +31,14 @@ METHODS = {
     "maml": [
         "--workers",
         "2",
-        "--task_num",
+        "--meta_batch_size",
         "2",
-        "--glob_update_step",
+        "--inner_steps",
         "1",
-        "--glob_update_step_test",
+        "--inner_steps_test",
         "1",
     ],
-    "protonet": ["--algorithm", "protonet", "--train_way", "10", "--task_num", "1"],
+    "protonet": ["--algorithm", "protonet", "--train_way", "10", "--meta_batch_size", "1"],
     "siamese": [
         "--algorithm",
         "siamese",
@@ -46,12 +46,12 @@ METHODS = {
         "10",
         "--train_query",
         "1",
-        "--task_num",
+        "--meta_batch_size",
         "1",
     ],
 }
 OFTEN = [
-    "--k_query",
+    "--query",
     "1",
     "--save_every",
     "1",
@@ -105,7 +105,7 @@ class Experiment:
             str(folder / "checkpoints"),
             "--workers",
             "1",
-            "--epochs",
+            "--meta_iterations",
             str(epochs),
             *METHODS[method],
             *OFTEN,
@@ -203,7 +203,7 @@ def main() -> None:
         "--kills", type=int, default=50, help="in all, shared by the methods (default: %(default)s)"
     )
     parser.add_argument(
-        "--epochs", type=int, default=300, help="of each run (default: %(default)s)"
+        "--meta_iterations", type=int, default=300, help="of each run (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     arguments = parser.parse_args()

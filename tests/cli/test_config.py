@@ -2,11 +2,10 @@ import argparse
 import dataclasses
 
 import pytest
-from conftest import ROOT, script
+from helpers import ROOT, script
 
 from maml import config
 from maml.system.errors import UserError
-from maml.training import build
 
 
 def parse(*flags):
@@ -17,37 +16,37 @@ def parse(*flags):
 
 
 def test_defaults_are_the_forerunners():
-    c = parse("--n_way", "5", "--k_spt", "1", "--use_gpu")
+    c = parse("--way", "5", "--shot", "1", "--gpu")
     assert (
-        c.k_query,
-        c.task_num,
-        c.glob_update_step,
-        c.glob_update_step_test,
-        c.glob_meta_lr,
-        c.glob_base_lr,
+        c.query,
+        c.meta_batch_size,
+        c.inner_steps,
+        c.inner_steps_test,
+        c.outer_lr,
+        c.inner_lr,
         c.epochs,
     ) == (15, 32, 5, 5, 0.001, 0.1, 10000)
-    assert c.use_gpu and c.name == "maml_5w1s"
+    assert c.gpu and c.name == "maml_5w1s"
 
 
 def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("k_spt: 3\ntask_num: 4\nglob_base_lr: 1\n")
-    c = parse("--config", str(path), "--task_num", "7")
-    assert (c.k_spt, c.task_num, c.glob_base_lr, c.n_way, c.name) == (3, 7, 1.0, 5, "mine")
+    path.write_text("shot: 3\nmeta_batch_size: 4\ninner_lr: 1\n")
+    c = parse("--config", str(path), "--meta_batch_size", "7")
+    assert (c.shot, c.meta_batch_size, c.inner_lr, c.way, c.name) == (3, 7, 1.0, 5, "mine")
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
         ("k_shot: 1", "unknown setting 'k_shot'"),
-        ("k_spt: one", "k_spt must be of type int, not 'one'"),
-        ("k_spt: 1.5", "k_spt must be of type int"),
+        ("shot: one", "shot must be of type int, not 'one'"),
+        ("shot: 1.5", "shot must be of type int"),
         ("first_order: 1", "first_order must be of type bool"),
-        ("glob_base_lr: .nan", "glob_base_lr must be"),
-        ("n_way: 1", "n_way must be at least 2"),
+        ("inner_lr: .nan", "inner_lr must be"),
+        ("way: 1", "way must be at least 2"),
         ("schedule: linear!", "schedule must be one of"),
-        ("k_spt: 10\nk_query: 11", "k_spt . k_query is 21"),
+        ("shot: 10\nquery: 11", "shot . query is 21"),
         ("- 1", "must be lines of"),
         ("a: [", "is not YAML"),
     ],
@@ -61,8 +60,8 @@ def test_errors_name_file_and_key(tmp_path, text, message):
 
 def test_a_number_with_an_exponent_is_one_though_yaml_reads_text(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("glob_meta_lr: 1e-3\nclip: 2.5e1\n")
-    assert (parse("--config", str(path)).glob_meta_lr, parse("--config", str(path)).clip) == (
+    path.write_text("outer_lr: 1e-3\nclip: 2.5e1\n")
+    assert (parse("--config", str(path)).outer_lr, parse("--config", str(path)).clip) == (
         0.001,
         25.0,
     )
@@ -70,9 +69,9 @@ def test_a_number_with_an_exponent_is_one_though_yaml_reads_text(tmp_path):
 
 def test_a_flag_can_mend_what_the_file_states(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("k_spt: 10\n")
-    assert parse("--config", str(path), "--k_query", "5").k_spt == 10
-    with pytest.raises(UserError, match=r"mine.yaml: k_spt \+ k_query is 25"):
+    path.write_text("shot: 10\n")
+    assert parse("--config", str(path), "--query", "5").shot == 10
+    with pytest.raises(UserError, match=r"mine.yaml: shot \+ query is 25"):
         parse("--config", str(path))
 
 
@@ -111,7 +110,7 @@ def test_help_needs_no_paddle():
     "flags, message",
     [
         (["--distance", "manhattan"], "argument --distance: invalid choice: 'manhattan'"),
-        (["--n_way", "five"], "argument --n_way: invalid int value: 'five'"),
+        (["--way", "five"], "argument --way: invalid int value: 'five'"),
         (["--k_shot", 1], "unrecognized arguments: --k_shot 1"),
     ],
 )
@@ -121,8 +120,8 @@ def test_a_bad_flag_ends_with_status_2_and_one_line(flags, message):
 
 
 def test_a_bad_setting_ends_with_status_2_and_one_line():
-    done = script("train.py", "--n_way", 1, status=2)
-    assert done.stderr == "error: command line: n_way must be at least 2, not 1\n"
+    done = script("train.py", "--way", 1, status=2)
+    assert done.stderr == "error: command line: way must be at least 2, not 1\n"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
@@ -134,5 +133,5 @@ def test_committed_configurations_state_only_what_differs(path):
 
 @pytest.mark.parametrize("algorithm", ["maml", "protonet"])
 def test_the_number_of_filters_is_a_setting(algorithm):
-    theta = build.make(config.Config(algorithm=algorithm, filters=8)).theta
+    theta = build_learner(config.Config(algorithm=algorithm, filters=8)).theta
     assert [p.shape for p in theta[:6:3]] == [[9, 8], [9 * 8, 8]]

@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import script
+from helpers import script
 from PIL import Image, ImageDraw
 
 from maml.data import ink, pictures
@@ -159,8 +159,8 @@ def checkpoints(data, tmp_path_factory):
     """A ProtoNet and a two-way MAML, hardly trained."""
     out = tmp_path_factory.mktemp("checkpoints")
     for flags in (
-        ["--algorithm", "protonet", "--train_way", 10, "--task_num", 1],
-        ["--n_way", 2, "--task_num", 4],
+        ["--algorithm", "protonet", "--train_way", 10, "--meta_batch_size", 1],
+        ["--way", 2, "--meta_batch_size", 4],
     ):
         script(
             "train.py",
@@ -170,15 +170,15 @@ def checkpoints(data, tmp_path_factory):
             out / "log",
             "--checkpoints",
             out,
-            "--k_query",
+            "--query",
             2,
-            "--glob_update_step",
+            "--inner_steps",
             1,
-            "--glob_update_step_test",
+            "--inner_steps_test",
             3,
             "--val_tasks",
             5,
-            "--epochs",
+            "--meta_iterations",
             30,
             "--workers",
             1,
@@ -244,12 +244,12 @@ def test_own_pictures_that_cannot_be_used_are_named(checkpoints, mine):
 def test_more_classes_than_a_classifier_has_are_refused(checkpoints, mine):
     shutil.copytree(mine / "support" / "bar", mine / "support" / "third")
     assert (
-        "no checkpoint for n_way 3"
+        "no checkpoint for way 3"
         in evaluate(checkpoints, mine, "--algorithm", "maml", status=2).stderr
     )
     path = checkpoints / "maml_2w1s.pkl"
     assert (
-        "was trained for n_way 2"
+        "was trained for way 2"
         in evaluate(checkpoints, mine, "--checkpoint", path, status=2).stderr
     )
 

@@ -2,8 +2,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import gradient_and_differences, relative_error
-from test_protonet import episodes, scores
+from helpers import episodes, gradient_and_differences, relative_error, scores
 
 from maml.algorithms.siamese import Pairs, Triplets, semi_hard
 from maml.config import Config
@@ -12,7 +11,7 @@ from maml.evaluation import accuracy
 from maml.networks.conv import ConvNet
 from maml.networks.koch import KochNet
 from maml.system.errors import UserError
-from maml.training import build
+from maml.training.build import build_learner
 
 pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 
@@ -22,11 +21,11 @@ def network(rng):
 
 
 def pairs(rng, **options):
-    return Pairs(network(rng), beta=0.01, **options)
+    return Pairs(network(rng), outer_lr=0.01, **options)
 
 
 def triplets(rng, negatives="random", margin=0.5):
-    return Triplets(network(rng), beta=0.01, margin=margin, negatives=negatives)
+    return Triplets(network(rng), outer_lr=0.01, margin=margin, negatives=negatives)
 
 
 def both(rng):
@@ -48,9 +47,9 @@ def test_the_loss_of_pairs_by_hand(rng):
     other query.
     """
     siamese = pairs(rng)
-    siamese.head = paddle.nn.Linear(2, 1)
-    siamese.head.weight.set_value(np.array([[-1.0], [-2.0]]))
-    siamese.head.bias.set_value(np.array([1.5]))
+    siamese.alpha = paddle.nn.Linear(2, 1)
+    siamese.alpha.weight.set_value(np.array([[-1.0], [-2.0]]))
+    siamese.alpha.bias.set_value(np.array([1.5]))
     same = np.array([1.5 - 2, 1.5 - 1])  # |(0, 1)|, |(1, 0)|
     different = np.array([1.5 - 1 - 2, 1.5 - 2 - 4])  # |(1, 1)|, |(2, 2)|
     p = 1 / (1 + np.exp(-np.concatenate([same, different])))
@@ -102,7 +101,7 @@ def test_semi_hard_triplets_use_their_negatives(rng):
 @pytest.mark.parametrize("kind", range(3))
 def test_gradient_equals_finite_differences(rng, kind):
     siamese, tasks = both(rng)[kind], episodes(rng, tasks=1, way=4, shot=1, query=1)
-    for i in {0, 4, len(siamese.theta) - 1}:
+    for i in {0, 4, len(siamese.meta_parameters) - 1}:
         found, expected = gradient_and_differences(siamese, tasks, i)
         assert np.abs(found - expected).max() < 1e-6 * max(np.abs(expected).max(), 1)
 
@@ -110,10 +109,10 @@ def test_gradient_equals_finite_differences(rng, kind):
 @pytest.mark.parametrize("kind", range(3))
 def test_training_lowers_the_loss_and_moves_every_parameter(rng, kind):
     siamese, tasks = both(rng)[kind], episodes(rng, tasks=1, way=5, shot=1, query=1)
-    before = [p.numpy() for p in siamese.theta]
+    before = [p.numpy() for p in siamese.meta_parameters]
     losses = [siamese.meta_step(tasks)["loss"] for _ in range(80)]
     assert losses[-1] < 0.7 * losses[0] and all(
-        (p.numpy() != old).any() for p, old in zip(siamese.theta, before)
+        (p.numpy() != old).any() for p, old in zip(siamese.meta_parameters, before)
     )
 
 
@@ -149,7 +148,7 @@ def test_constant_outputs_score_nothing(rng, way):
         [*x.shape[:2], 12]
     )
     siamese.network.prepare = lambda x: x
-    siamese.head = paddle.nn.Linear(12, 1)
+    siamese.alpha = paddle.nn.Linear(12, 1)
     images = rng.integers(0, 256, (30, 20, 1, 6, 6)).astype(np.uint8)
     assert accuracy.evaluate(siamese, TaskSampler(images, way, 1, 1, rng), 5).mean == 0
 
@@ -193,7 +192,9 @@ def test_the_penalty_is_part_of_the_loss(rng):
     plain = siamese.gradient(*map(paddle.to_tensor, tasks))[1]
     siamese.network.penalty = lambda params: 0.5 * (params[0] * params[0]).sum()
     more = siamese.gradient(*map(paddle.to_tensor, tasks))[1]
-    assert relative_error((more[0] - plain[0])[0].numpy(), siamese.theta[0].numpy()) < 1e-9
+    assert (
+        relative_error((more[0] - plain[0])[0].numpy(), siamese.meta_parameters[0].numpy()) < 1e-9
+    )
 
 
 def test_koch_network_wants_its_image_size():
@@ -204,7 +205,7 @@ def test_koch_network_wants_its_image_size():
             " make_data.py"
         ),
     ):
-        build.make(Config(algorithm="siamese", network="koch", train_way=4, train_query=1), 28)
+        build_learner(Config(algorithm="siamese", network="koch", train_way=4, train_query=1), 28)
 
 
 @pytest.mark.parametrize(

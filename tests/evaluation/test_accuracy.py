@@ -15,7 +15,7 @@ class Known:
     never. No network, nothing learnt.
     """
 
-    embeds_alone = False
+    per_image = False
 
     class network:
         @staticmethod
@@ -104,11 +104,11 @@ def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
 def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     x = rng.integers(256, size=(6, 20, 1, 12, 12)).astype(np.uint8)
     proto = ProtoNet(ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), beta=0.1)
-    assert not proto.embeds_alone
+    assert not proto.per_image
     proto.meta_step(TaskSampler(x, 5, 1, 3, rng).sample(1))
     learner = wrap(proto)
     sample = lambda: TaskSampler(x, 5, 1, 3, np.random.default_rng(0))  # noqa: E731
-    assert sample().drawings == 120 and sample().images_in_a_task == 20
+    assert sample().image_count == 120 and sample().images_per_task == 20
     seen = []
     hook = proto.network.register_forward_pre_hook(
         lambda layer, inputs: seen.append(inputs[0].shape[0] * inputs[0].shape[1])
@@ -129,7 +129,7 @@ def test_tasks_within_an_alphabet_are_the_same_with_embeddings(rng):
         [f"{alphabet}/{n}" for alphabet in "ab" for n in range(3)],
     )
     sample = lambda: AlphabetSampler(x, rows, 3, 1, 2, np.random.default_rng(0))  # noqa: E731
-    assert sample().drawings == 120 and sample().images_in_a_task == 9
+    assert sample().image_count == 120 and sample().images_per_task == 9
     images, embedded = (
         sample().sample(5),
         sample().embedded(lambda images: images.reshape(len(images), -1)[:, :3]).sample(5),

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import script
+from helpers import script
 from PIL import Image
 
 from maml.data.arrays import INDEX, convert, read_arrays, read_index, save_arrays

@@ -9,7 +9,6 @@ from maml.config import Config
 from maml.draw.server import ALGORITHMS, LARGEST_BODY, REMEMBERED, create, find_models
 from maml.system import safe_pickle
 from maml.system.errors import UserError
-from maml.training import build
 
 
 def png(*lines, size=168):
@@ -41,11 +40,11 @@ def folder(tmp_path_factory):
     for algorithm in ALGORITHMS:
         config = {
             "algorithm": algorithm,
-            "n_way": 3,
+            "way": 3,
             "inner_batch_test": 2,
-            "glob_update_step_test": 4,
+            "inner_steps_test": 4,
         }
-        made = build.make(Config(**config))
+        made = build_learner(Config(**config))
         running = []
         if algorithm == "protonet":
             running = [
@@ -109,7 +108,7 @@ def test_a_query_is_told_after_each_step(client, algorithm, steps):
         ("/adapt", {"algorithm": "magic", "support": [[BAR], [CROSS]]}, "algorithm must be one of"),
         ("/adapt", {"algorithm": "maml", "support": [[BAR]]}, "2 to 20 classes"),
         ("/adapt", {"algorithm": "maml", "support": [[BAR], []]}, "1 to 5 drawings"),
-        ("/adapt", {"algorithm": "maml", "support": [[BAR]] * 4}, "was trained for n_way 3"),
+        ("/adapt", {"algorithm": "maml", "support": [[BAR]] * 4}, "was trained for way 3"),
         ("/adapt", {"algorithm": "maml"}, "the support must be"),
         ("/adapt", {"algorithm": "maml", "support": [[BAR], [3]]}, "PNG as a data URL"),
         (
@@ -165,14 +164,14 @@ def test_a_folder_without_models_is_refused(tmp_path):
 def test_the_page_has_the_best_model_of_each_method(folder, tmp_path):
     state = safe_pickle.load(folder / "maml.pkl")
     for name, accuracy, changes in (
-        ("a", 0.95, {"n_way": 5}),
+        ("a", 0.95, {"way": 5}),
         ("b", 0.6, {}),
         ("c", 0.8, {}),
         ("d", 0.75, {}),
-        ("e", 0.9, {"k_spt": 5}),
+        ("e", 0.9, {"shot": 5}),
         ("f", 0.9, {"train_on_val": True}),
     ):
-        changes = {"n_way": 20, **changes}
+        changes = {"way": 20, **changes}
         safe_pickle.save(
             {
                 **state,

@@ -5,7 +5,7 @@ cell.
 import json
 
 import pytest
-from conftest import script
+from helpers import script
 
 from maml.config import Config
 from maml.reports import table
@@ -16,20 +16,20 @@ from maml.training import checkpoint
 
 
 def figures(split="random", **settings):
-    return {(f.n_way, f.k_spt, f.kind): f.bn for f in table.wanted(Config(**settings), split)}
+    return {(f.way, f.shot, f.kind): f.bn for f in table.wanted(Config(**settings), split)}
 
 
 def test_what_is_measured_of_each_method():
     assert set(figures()) == {(5, 1, "")} and len(table.wanted(Config(), "random")) == 2
-    assert set(figures(n_way=20)) == {(5, 1, ""), (20, 1, ""), (5, 1, "distorted support")}
-    assert set(figures(n_way=20, k_spt=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
+    assert set(figures(way=20)) == {(5, 1, ""), (20, 1, ""), (5, 1, "distorted support")}
+    assert set(figures(way=20, shot=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
     for shot in (1, 5):
-        assert set(figures(n_way=20, k_spt=shot, first_order=True)) == {
+        assert set(figures(way=20, shot=shot, first_order=True)) == {
             (5, shot, ""),
             (20, shot, ""),
         }
     assert table.wanted(Config(train_on_val=True), "random") == [Figure(5, 1, "transductive", "")]
-    assert set(figures(algorithm="reptile", n_way=20)) == {
+    assert set(figures(algorithm="reptile", way=20)) == {
         *((way, shot, "") for way in (5, 20) for shot in (1, 5)),
         (5, 1, "distorted support"),
     }
@@ -50,7 +50,7 @@ def test_what_is_measured_of_each_method():
 
 def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
     for config, together in (
-        (Config(n_way=20, k_spt=5), [["transductive", "inductive"]] * 2 + [["transductive"]]),
+        (Config(way=20, shot=5), [["transductive", "inductive"]] * 2 + [["transductive"]]),
         (Config(algorithm="reptile"), [["transductive"], ["inductive"]]),
         (Config(algorithm="matching"), [["inductive"]] * 4),
     ):
@@ -63,9 +63,9 @@ def test_a_group_is_measured_in_one_go(data, run):
     figures = [Figure(5, 1, bn, "distorted support") for bn in table.MODES]
     both = table.evaluated(model, str(data), figures, 3)
     assert [table.figure_of(result) for result in both] == figures
-    assert [
-        (result["k_query"], result["tasks"], result["distortions_test"]) for result in both
-    ] == [(15, 3, 8)] * 2
+    assert [(result["query"], result["tasks"], result["distortions_test"]) for result in both] == [
+        (15, 3, 8)
+    ] * 2
     assert both == [table.evaluated(model, str(data), [figure], 3)[0] for figure in figures]
 
 
@@ -304,17 +304,17 @@ def weights(data, tmp_path_factory):
         out,
         "--name",
         "s",
-        "--epochs",
+        "--meta_iterations",
         1,
         "--val_tasks",
         2,
-        "--task_num",
+        "--meta_batch_size",
         1,
         "--train_shot",
         1,
         "--train_query",
         1,
-        "--k_query",
+        "--query",
         2,
         "--workers",
         1,

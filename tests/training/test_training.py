@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, evaluate, folders, resume_file, same, script, train
+from helpers import ROOT, TINY, evaluate, folders, resume_file, same, script, train
 
 from maml.config import Config
 from maml.data.arrays import read_arrays
@@ -93,7 +93,7 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
     command = [
         sys.executable,
         "train.py",
-        *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2]),
+        *map(str, [*folders(data, tmp_path), *TINY, "--meta_iterations", 10000, "--workers", 2]),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert "stand-in" in process.stdout.readline() and "epoch: 4" in process.stdout.readline()
@@ -105,9 +105,9 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
 
 @pytest.mark.parametrize("inner, outer", [(100, 100), (0.1, 1e20)])
 def test_divergence_stops_with_advice_and_the_last_good_state(data, tmp_path, inner, outer):
-    rates = ["--glob_base_lr", inner, "--glob_meta_lr", outer, "--glob_update_step", 5]
+    rates = ["--inner_lr", inner, "--outer_lr", outer, "--inner_steps", 5]
     done = train(data, tmp_path, *rates, "--save_every", 1, status=2)
-    assert "lower glob_base_lr or glob_meta_lr" in done.stderr and "Traceback" not in done.stderr
+    assert "lower inner_lr or outer_lr" in done.stderr and "Traceback" not in done.stderr
     if inner < 1:  # the first step is good there, and is kept
         assert resume_file(tmp_path).exists()
     if resume_file(tmp_path).exists():
@@ -131,7 +131,7 @@ def test_resume_refuses_what_is_no_state(data, run, tmp_path):
 
 def test_bad_input_ends_before_anything_runs(data, tmp_path):
     assert (
-        "97, but there are only 96 classes" in train(data, tmp_path, "--n_way", 97, status=2).stderr
+        "97, but there are only 96 classes" in train(data, tmp_path, "--way", 97, status=2).stderr
     )
     assert "run make_data.py first" in script("train.py", "--data", tmp_path, status=2).stderr
     assert "no task for each of 3 workers" in train(data, tmp_path, "--workers", 3, status=2).stderr
@@ -139,7 +139,16 @@ def test_bad_input_ends_before_anything_runs(data, tmp_path):
 
 def test_early_stopping(data, tmp_path):
     text = train(
-        data, tmp_path, "--glob_meta_lr", 0.0, "--patience", 2, "--val_every", 1, "--epochs", 50
+        data,
+        tmp_path,
+        "--outer_lr",
+        0.0,
+        "--patience",
+        2,
+        "--val_every",
+        1,
+        "--meta_iterations",
+        50,
     ).stdout
     assert (
         safe_pickle.load(resume_file(tmp_path))["epoch"] == 3 and "best validation accuracy" in text
@@ -147,7 +156,7 @@ def test_early_stopping(data, tmp_path):
 
 
 def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_path):
-    train(data, tmp_path, "--train_on_val", "--glob_meta_lr", 0.1)
+    train(data, tmp_path, "--train_on_val", "--outer_lr", 0.1)
     best, last = (
         safe_pickle.load(tmp_path / "checkpoints" / "maml_5w1s.pkl"),
         safe_pickle.load(resume_file(tmp_path)),
@@ -166,7 +175,7 @@ def test_training_tasks_within_alphabets(data):
         for name in {row.split("/")[0] for row in rows}
     )
     for named in (rows, [f"{row}/rot000" for row in rows]):
-        config = Config(n_way=size, k_spt=10, k_query=10, within_alphabets=True)
+        config = Config(way=size, shot=10, query=10, within_alphabets=True)
         tasks = loop.training_sampler(config, arrays["train"], named).sample(20)
         upright = {
             image.tobytes(): row.split("/")[0]
@@ -204,7 +213,7 @@ def test_training_tasks_within_alphabets(data):
             "reptile",
             "--train_query",
             0,
-            "--glob_meta_lr",
+            "--outer_lr",
             0.001,
             "--outer_optimizer",
             "adam",
@@ -241,20 +250,20 @@ def test_impossible_training_tasks_are_refused(data, tmp_path, flags, message):
     assert message in train(data, tmp_path, *flags, status=2).stderr
 
 
-def test_use_gpu_without_one_warns_and_goes_on(data, tmp_path):
+def test_gpu_without_one_warns_and_goes_on(data, tmp_path):
     import paddle
 
     if paddle.device.is_compiled_with_cuda():
         pytest.skip("this is the GPU build")
-    done = train(data, tmp_path, "--use_gpu", "--epochs", 1)
+    done = train(data, tmp_path, "--gpu", "--meta_iterations", 1)
     assert done.stdout.count("warning: no GPU") == 1
-    done = evaluate(data, tmp_path, "--use_gpu", "--json")
+    done = evaluate(data, tmp_path, "--gpu", "--json")
     assert done.stderr.count("warning: no GPU") == 1 and json.loads(done.stdout)["tasks"] == 9
 
 
 def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
     origin = run[0] / "checkpoints" / "maml_5w1s.pkl"
-    train(data, tmp_path, "--start", origin, "--glob_meta_lr", 0, "--learned_rates", "--n_way", 6)
+    train(data, tmp_path, "--start", origin, "--outer_lr", 0, "--learned_rates", "--way", 6)
     old, new = (
         safe_pickle.load(origin)["weights"],
         safe_pickle.load(tmp_path / "checkpoints" / "maml_6w1s.pkl")["weights"],
@@ -266,7 +275,7 @@ def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
         tmp_path,
         "--start",
         tmp_path / "checkpoints" / "maml_6w1s.pkl",
-        "--glob_meta_lr",
+        "--outer_lr",
         0,
         "--name",
         "fewer",

@@ -105,9 +105,9 @@ def test_rotations_are_classes_of_their_own(rng):
 
 
 def test_impossible_tasks_are_refused(rng):
-    with pytest.raises(UserError, match="n_way .* is 13.*12 classes"):
+    with pytest.raises(UserError, match="way .* is 13.*12 classes"):
         TaskSampler(named_images(), 13, 1, 1, rng)
-    with pytest.raises(UserError, match="k_spt . k_query is 21.*20 drawings"):
+    with pytest.raises(UserError, match="shot . query is 21.*20 drawings"):
         TaskSampler(named_images(), 5, 1, 20, rng)
 
 
@@ -178,12 +178,12 @@ def test_a_part_of_the_tasks_within_alphabets_is_what_it_is_in_the_whole():
         (
             4,
             "Greek",
-            "n_way is 4, but alphabet Greek has only 3 characters here; the background split",
+            "way is 4, but alphabet Greek has only 3 characters here; the background split",
         ),
         (
             7,
             None,
-            "n_way is 7, but alphabet Latin has only 6 characters here, and no other has more",
+            "way is 7, but alphabet Latin has only 6 characters here, and no other has more",
         ),
         (2, "Klingon", "alphabet Klingon has no character here; there are Greek, Latin, N_Ko"),
     ],

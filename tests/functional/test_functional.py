@@ -2,7 +2,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import check_twice_differentiable, relative_error
+from helpers import check_twice_differentiable, relative_error
 
 from maml import functional as fn
 from maml.functional import convolution, pooling

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, folders, resume_file, same, train
+from helpers import ROOT, TINY, folders, resume_file, same, train
 
 from maml.system import safe_pickle
 
@@ -19,7 +19,7 @@ def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
     and so are the tasks up to the end.
     """
     for workers in (1, 2):
-        train(data, tmp_path, "--workers", workers, "--epochs", 1, "--name", workers)
+        train(data, tmp_path, "--workers", workers, "--meta_iterations", 1, "--name", workers)
     one, two = (safe_pickle.load(resume_file(tmp_path, name))["optimizer"] for name in ("1", "2"))
     for a, b in zip(one.values(), two.values()):
         assert np.allclose(a, b, rtol=1e-2, atol=1e-4 * np.abs(a).max())
@@ -36,11 +36,11 @@ def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
 
 
 def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
-    train(data, tmp_path, "--workers", 2, "--epochs", 8)
+    train(data, tmp_path, "--workers", 2, "--meta_iterations", 8)
     first = safe_pickle.load(resume_file(tmp_path))
     state = {**first, "config": {**first["config"], "epochs": 10}}
     safe_pickle.save({k: v for k, v in state.items() if k != "format"}, resume_file(tmp_path))
-    train(data, tmp_path, "--workers", 1, "--epochs", 10, "--resume")
+    train(data, tmp_path, "--workers", 1, "--meta_iterations", 10, "--resume")
     assert safe_pickle.load(resume_file(tmp_path))["epoch"] == 10
 
 
@@ -48,7 +48,7 @@ def test_a_worker_that_dies_ends_the_run(data, tmp_path):
     command = [
         sys.executable,
         "train.py",
-        *map(str, [*folders(data, tmp_path), *TINY, "--epochs", 10000, "--workers", 2]),
+        *map(str, [*folders(data, tmp_path), *TINY, "--meta_iterations", 10000, "--workers", 2]),
     ]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -79,11 +79,11 @@ def children(pid):
             "reptile",
             "--train_query",
             0,
-            "--glob_meta_lr",
+            "--outer_lr",
             0.5,
             "--inner_optimizer",
             "adam",
-            "--glob_base_lr",
+            "--inner_lr",
             0.001,
         ],
         ["--algorithm", "protonet", "--train_way", 10, "--distance", "cosine"],
@@ -95,7 +95,9 @@ def children(pid):
 def test_every_algorithm_takes_the_same_steps_on_two_processes(data, tmp_path, flags):
     """Three tasks, of which one process gets one and the other two."""
     for workers in (1, 2):
-        train(data, tmp_path, *flags, "--task_num", 3, "--name", workers, "--workers", workers)
+        train(
+            data, tmp_path, *flags, "--meta_batch_size", 3, "--name", workers, "--workers", workers
+        )
     one, two = (safe_pickle.load(resume_file(tmp_path, name)) for name in ("1", "2"))
     assert same(one["tasks"], two["tasks"])
     assert max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 5e-3

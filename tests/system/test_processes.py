@@ -3,10 +3,9 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import tensors
+from helpers import tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from maml.parallel import Processes
 
 pytestmark = pytest.mark.both_paddles

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import script
+from helpers import script
 from PIL import Image
 
 from maml.data import challenge
@@ -71,9 +71,9 @@ def test_error_rates_of_a_trained_model(raw, data, tmp_path):
         1,
         "--train_query",
         1,
-        "--task_num",
+        "--meta_batch_size",
         1,
-        "--epochs",
+        "--meta_iterations",
         2,
         "--val_tasks",
         2,
@@ -104,7 +104,7 @@ def test_error_rates_of_a_trained_model(raw, data, tmp_path):
         safe_pickle.save(
             {
                 **state,
-                "config": {**state["config"], "n_way": way},
+                "config": {**state["config"], "way": way},
                 "data": {**state["data"], "split": split},
             },
             tmp_path / "checkpoints" / f"{name}.pkl",

@@ -2,8 +2,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import relative_error
-from test_protonet import episodes, learner
+from helpers import episodes, relative_error, small_protonet
 
 from maml.algorithms.finetune import Adapted, FineTune
 
@@ -14,7 +13,7 @@ def tensor(values):
 
 def test_the_classifier_starts_as_the_normalised_class_means(rng):
     """Class 0: (1, 0) and (5, 0), mean (3, 0); class 1: (3, 4)."""
-    w, b = FineTune(learner(rng), 5).initial(
+    w, b = FineTune(small_protonet(rng), 5).initial(
         tensor([[1.0, 0.0], [3.0, 4.0], [5.0, 0.0]]), tensor([0, 1, 0])
     )
     assert w.numpy()[0] == pytest.approx(np.array([[1, 0], [0.6, 0.8]])) and b.numpy().tolist() == [
@@ -23,7 +22,7 @@ def test_the_classifier_starts_as_the_normalised_class_means(rng):
 
 
 def test_without_a_step_it_is_the_nearest_mean_by_cosine(rng):
-    proto, tasks = learner(rng), episodes(rng)
+    proto, tasks = small_protonet(rng), episodes(rng)
     proto.meta_step(tasks)
     support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
     tuned = FineTune(proto, 0)
@@ -41,7 +40,7 @@ def test_without_a_step_it_is_the_nearest_mean_by_cosine(rng):
 @pytest.mark.parametrize("entropy", [0.0, 0.5])
 def test_a_step_descends_on_cross_entropy_and_entropy(rng, entropy):
     """One step equals gradient descent on the loss written with Paddle's own functions."""
-    tuned = FineTune(learner(rng), 1, rate=0.3, entropy=entropy)
+    tuned = FineTune(small_protonet(rng), 1, rate=0.3, entropy=entropy)
     z, y, q = (
         paddle.to_tensor(rng.standard_normal((1, 4, 3))),
         tensor([0, 1, 2, 1]),
@@ -64,7 +63,7 @@ def test_a_step_descends_on_cross_entropy_and_entropy(rng, entropy):
 
 
 def test_entropy_makes_predictions_surer_and_looks_at_all_queries(rng):
-    proto, tasks = learner(rng), episodes(rng)
+    proto, tasks = small_protonet(rng), episodes(rng)
     proto.meta_step(tasks)
     support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
 

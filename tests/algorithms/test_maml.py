@@ -1,14 +1,14 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import numerical_gradient, relative_error
+from helpers import numerical_gradient, relative_error
 
 from maml import functional as fn
 from maml.algorithms.maml import MAML
 from maml.data.tasks import TaskBatch
 from maml.networks.conv import ConvNet
 from maml.networks.dense import DenseNet, Perceptron
-from maml.training.build import with_distorted_views
+from maml.training.build import _with_views
 
 pytestmark = pytest.mark.both_paddles
 WAY = 2
@@ -248,14 +248,14 @@ def test_distorted_copies_stand_behind_their_support_with_its_labels(rng):
         paddle.to_tensor(np.rint(rng.random((2, 3, 1, 28, 28)) * 255) / 255, "float32"),
         paddle.to_tensor([[0, 1, 2], [2, 0, 1]]),
     )
-    images, labels = with_distorted_views(x, y, copies=4)
+    images, labels = _with_views(x, y, copies=4)
     assert images.shape == [2, 15, 1, 28, 28] and labels.tolist() == [[0, 1, 2] * 5, [2, 0, 1] * 5]
     np.testing.assert_allclose(images[:, :3].numpy(), x.numpy(), atol=1e-6)
     assert all(0.01 < float(((images[:, n : n + 3] - x) ** 2).mean()) for n in range(3, 15, 3))
-    assert (with_distorted_views(x, y, copies=0)[0].numpy() == x.numpy()).all()
+    assert (_with_views(x, y, copies=0)[0].numpy() == x.numpy()).all()
     for task in range(2):  # whatever stands beside it
         assert (
-            with_distorted_views(x[task : task + 1], y[task : task + 1], copies=4)[0].numpy()
+            _with_views(x[task : task + 1], y[task : task + 1], copies=4)[0].numpy()
             == images[task : task + 1].numpy()
         ).all()
 
@@ -264,24 +264,24 @@ def test_inductive_prediction_does_not_depend_on_the_other_queries(rng):
     network, tasks = small_network("strided", rng), small_tasks(rng)
     support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
 
-    def prediction_of_the_first(inductive, queries):
-        maml = learner(network, inductive=inductive)
+    def prediction_of_the_first(transductive, queries):
+        maml = learner(network, transductive=transductive)
         *_, adapted = maml.adapt(support_x, support_y)
         return maml.predict(adapted, query_x[:, :queries]).numpy()[:, 0]
 
-    assert relative_error(prediction_of_the_first(True, 1), prediction_of_the_first(True, 6)) < 1e-9
     assert (
-        relative_error(prediction_of_the_first(False, 2), prediction_of_the_first(False, 6)) > 1e-3
+        relative_error(prediction_of_the_first(False, 1), prediction_of_the_first(False, 6)) < 1e-9
     )
+    assert relative_error(prediction_of_the_first(True, 2), prediction_of_the_first(True, 6)) > 1e-3
 
 
-@pytest.mark.parametrize("inductive", [False, True])
-def test_tasks_are_predicted_one_after_the_other_as_they_are_together(rng, inductive):
+@pytest.mark.parametrize("transductive", [True, False])
+def test_tasks_are_predicted_one_after_the_other_as_they_are_together(rng, transductive):
     network, (support_x, support_y, query_x, _) = (
         small_network("pooled", rng),
         map(paddle.to_tensor, small_tasks(rng, tasks=3)),
     )
-    maml = learner(network, inductive=inductive)
+    maml = learner(network, transductive=transductive)
     *_, adapted = maml.adapt(support_x, support_y)
     scores = []
     for images in (1, 18):  # of one task at once, and of all three
@@ -294,8 +294,8 @@ def test_inductive_prediction_of_the_support_equals_transductive(rng):
     network, tasks = small_network("pooled", rng), small_tasks(rng)
     support_x, support_y = map(paddle.to_tensor, tasks[:2])
     scores = []
-    for inductive in (True, False):
-        maml = learner(network, inductive=inductive)
+    for transductive in (False, True):
+        maml = learner(network, transductive=transductive)
         *_, adapted = maml.adapt(support_x, support_y)
         scores.append(maml.predict(adapted, support_x).numpy())
     assert relative_error(*scores) < 1e-9

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import ROOT, script
+from helpers import ROOT, script
 
 from maml.__main__ import OVERVIEW
 

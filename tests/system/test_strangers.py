@@ -13,7 +13,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from maml.system import safe_pickle
 from maml.system.errors import UserError
@@ -168,7 +168,7 @@ def whole(tmp_path):
     state = {
         "weights": [np.arange(60, dtype=np.float32).reshape(3, 20)],
         "running": [],
-        "config": {"n_way": 5, "bn": "auto"},
+        "config": {"way": 5, "bn": "auto"},
         "best": {"accuracy": 0.5},
         "rng": np.random.default_rng(0).bit_generator.state,
     }
@@ -269,7 +269,7 @@ def test_truncations_are_refused(tmp_path, whole):
             "running averages that do not fit",
         ),
         (lambda s: s.update(weights=None), "'weights' is no list"),
-        (lambda s: s["config"].update(n_way=10**9), "n_way must be at most 10000"),
+        (lambda s: s["config"].update(way=10**9), "way must be at most 10000"),
         (lambda s: s["config"].update(surprise=1), "unknown setting 'surprise'"),
         (lambda s: s["data"].update(image_size=10**6), "does not tell its data"),
         (lambda s: s["data"].pop("sha256"), "does not tell its data"),
@@ -283,9 +283,9 @@ def test_truncations_are_refused(tmp_path, whole):
 )
 def test_what_fits_no_network_is_refused(tmp_path, change, message):
     from maml.config import Config
-    from maml.training import build, checkpoint, restore
+    from maml.training import checkpoint, restore
 
-    made = build.make(Config(algorithm="protonet"))
+    made = build_learner(Config(algorithm="protonet"))
     data = {
         "source": "other",
         "split": "random",
@@ -305,11 +305,11 @@ def test_what_fits_no_network_is_refused(tmp_path, change, message):
         "history": [],
     }
     safe_pickle.save(state, tmp_path / "a.pkl")
-    restore.learner(checkpoint.read(tmp_path / "a.pkl"))
+    restore(checkpoint.read(tmp_path / "a.pkl"))
     change(state)
     safe_pickle.save(state, tmp_path / "a.pkl")
     with pytest.raises(UserError, match=message):
-        restore.learner(checkpoint.read(tmp_path / "a.pkl"))
+        restore(checkpoint.read(tmp_path / "a.pkl"))
 
 
 def test_a_classifier_that_is_a_scalar_cannot_be_cut(tmp_path):
@@ -319,4 +319,4 @@ def test_a_classifier_that_is_a_scalar_cannot_be_cut(tmp_path):
     state["weights"][-2] = np.array(1, np.float32)
     safe_pickle.save(state, tmp_path / "a.pkl")
     with pytest.raises(UserError, match="do not fit the network"):
-        restore.learner(checkpoint.read(tmp_path / "a.pkl"), 3)
+        restore(checkpoint.read(tmp_path / "a.pkl"), 3)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import evaluate, script, train
+from helpers import evaluate, script, train
 from PIL import Image
 
 from maml.classifier import choose
@@ -42,7 +42,7 @@ def test_evaluation_is_the_same_for_one_and_two_processes(data, run):
 
 
 def test_an_error_that_all_processes_meet_is_shown_once(data, run):
-    done = evaluate(data, run[0], "--n_way", 20, "--k_spt", 5, "--workers", 2, status=2)
+    done = evaluate(data, run[0], "--way", 20, "--shot", 5, "--workers", 2, status=2)
     assert done.stderr.count("no checkpoint for") == 1 and done.stderr.count("\n") == 1
 
 
@@ -66,8 +66,8 @@ def test_evaluation_modes_and_steps(data, run, tmp_path):
             "choose one of transductive and inductive"
             in evaluate(data, run[0], "--bn", "both", *elsewhere, status=2).stderr
         )
-    four = json.loads(evaluate(data, run[0], "--json", "--glob_update_step_test", 4).stdout)
-    assert len(four["accuracies"]) == 5 and [r["glob_update_step_test"] for r in (four, *both)] == [
+    four = json.loads(evaluate(data, run[0], "--json", "--inner_steps_test", 4).stdout)
+    assert len(four["accuracies"]) == 5 and [r["inner_steps_test"] for r in (four, *both)] == [
         4,
         2,
         2,
@@ -78,7 +78,7 @@ def test_evaluation_modes_and_steps(data, run, tmp_path):
     assert "accuracy after 0, 1, ... 2 steps of the inner loop: " in evaluate(data, run[0]).stdout
     assert (
         "accuracy after 0 and 1 step of the inner loop: "
-        in evaluate(data, run[0], "--glob_update_step_test", 1).stdout
+        in evaluate(data, run[0], "--inner_steps_test", 1).stdout
     )
     copies = json.loads(evaluate(data, run[0], "--json", "--distortions_test", 2).stdout)
     assert copies["distortions_test"] == 2 and copies["accuracies"] != both[0]["accuracies"]
@@ -89,8 +89,8 @@ def test_evaluation_modes_and_steps(data, run, tmp_path):
 
 def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_path):
     assert (
-        "no checkpoint for n_way 20 and k_spt 5"
-        in evaluate(data, run[0], "--n_way", 20, "--k_spt", 5, status=2).stderr
+        "no checkpoint for way 20 and shot 5"
+        in evaluate(data, run[0], "--way", 20, "--shot", 5, status=2).stderr
     )
     file = run[0] / "checkpoints" / "maml_5w1s.pkl"
     assert (
@@ -98,8 +98,8 @@ def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_p
         in evaluate(data, run[0], "--inner_batch_test", 0, status=2).stderr
     )
     assert (
-        "was trained for n_way 5"
-        in evaluate(data, run[0], "--checkpoint", file, "--n_way", 6, status=2).stderr
+        "was trained for way 5"
+        in evaluate(data, run[0], "--checkpoint", file, "--way", 6, status=2).stderr
     )
     script("make_data.py", "--raw", raw, "--out", tmp_path / "seed", "--seed", 1)
     assert "was trained or chosen on" in evaluate(tmp_path / "seed", run[0], status=2).stderr
@@ -126,7 +126,7 @@ def test_evaluation_refuses_what_would_give_a_wrong_number(data, run, raw, tmp_p
 
 @pytest.mark.parametrize(
     "flags",
-    [[], ["--within-alphabet", "--n_way", 2, "--workers", 2]],
+    [[], ["--within-alphabet", "--way", 2, "--workers", 2]],
     ids=["", "within an alphabet"],
 )
 def test_figures(data, run, tmp_path, flags):
@@ -160,9 +160,9 @@ def test_steps_on_all_of_the_support(data, tmp_path):
 
 def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
     train(data, tmp_path, "--algorithm", "protonet", "--train_way", 10, "--train_query", 5)
-    report = json.loads(evaluate(data, tmp_path, "--n_way", 8, "--k_spt", 3, "--json").stdout)
-    assert (report["n_way"], report["k_spt"], report["bn"]) == (8, 3, "inductive")
-    evaluate(data, tmp_path, "--k_spt", 16, "--k_query", 4)
+    report = json.loads(evaluate(data, tmp_path, "--way", 8, "--shot", 3, "--json").stdout)
+    assert (report["way"], report["shot"], report["bn"]) == (8, 3, "inductive")
+    evaluate(data, tmp_path, "--shot", 16, "--query", 4)
     assert (
         "both is for maml and reptile" in evaluate(data, tmp_path, "--bn", "both", status=2).stderr
     )
@@ -180,11 +180,11 @@ def test_a_metric_learner_serves_any_way_and_shot(data, tmp_path):
         "accuracy after 5 steps of fine-tuning: "
         in evaluate(data, tmp_path, "--finetune", 5, "--last_step").stdout
     )
-    alphabet = evaluate(data, tmp_path, "--within-alphabet", "--n_way", 2, "--k_query", 1).stdout
+    alphabet = evaluate(data, tmp_path, "--within-alphabet", "--way", 2, "--query", 1).stdout
     assert "characters of one alphabet (any)" in alphabet
     assert (
-        "n_way is 9, but alphabet"
-        in evaluate(data, tmp_path, "--within-alphabet", "--n_way", 9, status=2).stderr
+        "way is 9, but alphabet"
+        in evaluate(data, tmp_path, "--within-alphabet", "--way", 9, status=2).stderr
     )
 
 
@@ -196,18 +196,18 @@ def test_fine_tuning_is_refused_where_the_encoder_comes_with_a_classifier(data, 
 
 def test_a_classifier_of_more_classes_serves_fewer(data, run):
     file = run[0] / "checkpoints" / "maml_5w1s.pkl"
-    told = json.loads(evaluate(data, run[0], "--checkpoint", file, "--n_way", 3, "--json").stdout)
-    assert told["n_way"] == 3 and told["accuracies"][-1] > 1 / 5
+    told = json.loads(evaluate(data, run[0], "--checkpoint", file, "--way", 3, "--json").stdout)
+    assert told["way"] == 3 and told["accuracies"][-1] > 1 / 5
 
 
 @pytest.mark.parametrize(
     "flags", [[], ["--learned_rates"], ["--algorithm", "reptile", "--train_query", 0]]
 )
 def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
-    train(data, tmp_path, "--n_way", 6, "--glob_meta_lr", 0, "--name", "six", *flags)
+    train(data, tmp_path, "--way", 6, "--outer_lr", 0, "--name", "six", *flags)
     model = checkpoint.read(tmp_path / "checkpoints" / "six.pkl")
     for way, rate in ((6, 0.1), (3, 0.025)):
-        made = restore.learner(model, way)
+        made = restore(model, way)
         rates = (
             made.inner_lr
             if "reptile" in flags
@@ -227,7 +227,7 @@ def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, t
     for way, accuracy, split in ((5, 0.9, "random"), (20, 0.8, "random"), (20, 0.95, "background")):
         made = {
             **state,
-            "config": {**state["config"], "algorithm": "protonet", "n_way": way},
+            "config": {**state["config"], "algorithm": "protonet", "way": way},
             "best": {"accuracy": accuracy, "epoch": 1},
             "data": {**state["data"], "split": split},
         }
@@ -252,7 +252,5 @@ def test_evaluation_finds_weights_for_these_data_and_this_task(data, run, raw, t
     )
     for path in tmp_path.glob("random*.pkl"):
         path.unlink()
-    with pytest.raises(
-        UserError, match="no checkpoint for n_way 5 and k_spt 1 and the random split"
-    ):
+    with pytest.raises(UserError, match="no checkpoint for way 5 and shot 1 and the random split"):
         find(5, 1, data=index)

@@ -1,7 +1,7 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import relative_error
+from helpers import relative_error
 
 from maml import functional as fn
 from maml.algorithms.reptile import Reptile
@@ -88,7 +88,7 @@ def test_all_of_the_support_in_each_step_of_tests(batch):
     """The same three images have the mean 7/3: phi = 0 -> 7/6 -> 7/4."""
     x = paddle.to_tensor([[[1.0], [2.0], [4.0]]], dtype="float64")
     adapted = reptile(Point([0.0]), batch_test=batch).adapt(x, x)
-    assert [state.weights[0].item() for state in adapted] == pytest.approx([0, 7 / 6, 7 / 4])
+    assert [state.theta[0].item() for state in adapted] == pytest.approx([0, 7 / 6, 7 / 4])
 
 
 def test_adam_without_first_moment_by_hand():
@@ -130,7 +130,7 @@ def test_inductive_prediction_sees_support_and_one_query(rng):
             rng.random((2, 3, 1, 6, 6)),
         )
     )
-    learner = reptile(network, loss=fn.cross_entropy, inductive=True)
+    learner = reptile(network, loss=fn.cross_entropy, transductive=False)
     *_, adapted = learner.adapt(x, y)
     scores = learner.predict(adapted, query)
     assert scores.shape == [2, 3, 2]
@@ -138,7 +138,7 @@ def test_inductive_prediction_sees_support_and_one_query(rng):
         relative_error(learner.predict(adapted, query[:, 1:2]).numpy(), scores[:, 1:2].numpy())
         < 1e-12
     )
-    expected = network(paddle.concat([x, query[:, 2:]], axis=1), adapted.weights)[:, -1]
+    expected = network(paddle.concat([x, query[:, 2:]], axis=1), adapted.theta)[:, -1]
     assert relative_error(scores[:, 2].numpy(), expected.numpy()) < 1e-12
 
 
@@ -155,7 +155,7 @@ def test_transductive_prediction_sees_the_queries_of_its_own_task(rng):
     learner = reptile(network, loss=fn.cross_entropy)
     *_, adapted = learner.adapt(x, y)
     scores = learner.predict(adapted, query)
-    assert relative_error(scores.numpy(), network(query, adapted.weights).numpy()) < 1e-12
+    assert relative_error(scores.numpy(), network(query, adapted.theta).numpy()) < 1e-12
     assert (
         relative_error(learner.predict(adapted, query[:, 1:2]).numpy(), scores[:, 1:2].numpy())
         > 1e-3

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from conftest import script
+from helpers import script
 
 from maml.draw.server import create, find_models
 
@@ -71,8 +71,17 @@ def checkpoints(data, tmp_path_factory):
     """MAML and ProtoNet, trained for a moment, and the log of it."""
     out = tmp_path_factory.mktemp("runs")
     for flags in (
-        ["--name", "first-run", "--task_num", 4],
-        ["--name", "second-run", "--algorithm", "protonet", "--train_way", 10, "--task_num", 1],
+        ["--name", "first-run", "--meta_batch_size", 4],
+        [
+            "--name",
+            "second-run",
+            "--algorithm",
+            "protonet",
+            "--train_way",
+            10,
+            "--meta_batch_size",
+            1,
+        ],
     ):
         script(
             "train.py",
@@ -82,13 +91,13 @@ def checkpoints(data, tmp_path_factory):
             out / "log",
             "--checkpoints",
             out / "checkpoints",
-            "--k_query",
+            "--query",
             2,
-            "--epochs",
+            "--meta_iterations",
             40,
-            "--glob_update_step",
+            "--inner_steps",
             1,
-            "--glob_update_step_test",
+            "--inner_steps_test",
             2,
             "--val_tasks",
             5,

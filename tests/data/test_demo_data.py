@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from archive_server import NAMES, closed_port, serve
-from conftest import ROOT
+from helpers import ROOT
 
 from maml.cli import demo as command
 from maml.data import download, stand_in

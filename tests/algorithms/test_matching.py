@@ -1,8 +1,7 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import gradient_and_differences, relative_error
-from test_protonet import episodes, scores
+from helpers import episodes, gradient_and_differences, relative_error, scores
 
 from maml import functional as fn
 from maml.algorithms.matching import FullContext, Matching
@@ -14,7 +13,10 @@ pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 def learner(rng, context=True, **options):
     network = ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2, dtype="float64")
     return Matching(
-        network, beta=0.01, context=FullContext(network.features, 2) if context else None, **options
+        network,
+        outer_lr=0.01,
+        context=FullContext(network.features, 2) if context else None,
+        **options,
     )
 
 
@@ -111,15 +113,15 @@ def test_support_embedding_against_the_equations_written_out(rng):
 
 def test_one_step_moves_every_parameter(rng):
     matching = learner(rng)
-    assert len(matching.theta) == len(matching.network.theta) + 12
-    before = [p.numpy() for p in matching.theta]
+    assert len(matching.meta_parameters) == len(matching.network.theta) + 12
+    before = [p.numpy() for p in matching.meta_parameters]
     matching.meta_step(episodes(rng))
-    assert all((p.numpy() != old).any() for p, old in zip(matching.theta, before))
+    assert all((p.numpy() != old).any() for p, old in zip(matching.meta_parameters, before))
 
 
 def test_gradient_equals_finite_differences(rng):
     matching, tasks = learner(rng), episodes(rng, tasks=1)
-    for i in (0, 4, len(matching.network.theta), len(matching.theta) - 1):
+    for i in (0, 4, len(matching.network.theta), len(matching.meta_parameters) - 1):
         assert relative_error(*gradient_and_differences(matching, tasks, i)) < 1e-6
 
 

@@ -8,20 +8,20 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import script
+from helpers import script
 
 from maml.data.arrays import read_arrays, save_arrays
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
 RUN = [
-    "--task_num",
+    "--meta_batch_size",
     1,
-    "--k_query",
+    "--query",
     1,
-    "--glob_update_step",
+    "--inner_steps",
     1,
-    "--glob_update_step_test",
+    "--inner_steps_test",
     1,
     "--val_tasks",
     2,
@@ -83,7 +83,7 @@ SPOIL = pytest.mark.parametrize(
 
 @SPOIL
 def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
-    train(data, disk, "--epochs", 2)
+    train(data, disk, "--meta_iterations", 2)
     state = disk / "log" / "run" / "resume.pkl"
     safe_pickle.save(
         {**safe_pickle.load(state), "config": {**safe_pickle.load(state)["config"], "epochs": 100}},
@@ -91,7 +91,7 @@ def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
     )
     before = {path: path.read_bytes() for path in disk.rglob("*.pkl")}
     spoil(disk)
-    done = train(data, disk, "--epochs", 100, "--resume", status=2)
+    done = train(data, disk, "--meta_iterations", 100, "--resume", status=2)
     assert (
         message in done.stderr
         and "Traceback" not in done.stderr
@@ -104,7 +104,7 @@ def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
 @SPOIL
 def test_a_run_does_not_begin(data, disk, spoil, message):
     spoil(disk)
-    done = train(data, disk, "--epochs", 100, status=2)
+    done = train(data, disk, "--meta_iterations", 100, status=2)
     assert (
         message in done.stderr
         and "Traceback" not in done.stderr

@@ -1,13 +1,17 @@
 import numpy as np
 import paddle
 import pytest
-from conftest import check_twice_differentiable, gradient_and_differences, relative_error
+from helpers import (
+    check_twice_differentiable,
+    episodes,
+    gradient_and_differences,
+    relative_error,
+    scores,
+    small_protonet,
+)
 
 from maml import functional as fn
 from maml.algorithms.metric import class_means
-from maml.algorithms.protonet import ProtoNet
-from maml.data.tasks import TaskBatch
-from maml.networks.conv import ConvNet
 
 POINTS = np.array([[[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]])
 LABELS = np.array([[0, 1, 0, 1]])
@@ -42,38 +46,15 @@ def test_similarities_twice(rng, distance):
     )
 
 
-def learner(rng, **options):
-    return ProtoNet(
-        ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2, dtype="float64"),
-        beta=0.01,
-        **options,
-    )
-
-
-def episodes(rng, tasks=2, way=2, shot=2, query=3):
-    def images(count):
-        return rng.random((tasks, way * count, 1, 6, 6)), np.tile(
-            np.arange(way).repeat(count), (tasks, 1)
-        )
-
-    return TaskBatch(*images(shot), *images(query))
-
-
 def test_gradient_equals_finite_differences(rng):
-    proto, tasks = learner(rng), episodes(rng, tasks=1)
+    proto, tasks = small_protonet(rng), episodes(rng, tasks=1)
     for i in range(4):
         assert relative_error(*gradient_and_differences(proto, tasks, i)) < 1e-6
 
 
-def scores(proto, tasks):
-    support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
-    (adapted,) = proto.adapt(support_x, support_y)
-    return proto.predict(adapted, query_x).numpy()
-
-
 @pytest.mark.parametrize("transductive", [False, True])
 def test_permuting_the_support_changes_nothing(rng, transductive):
-    proto, tasks = learner(rng, transductive=transductive), episodes(rng)
+    proto, tasks = small_protonet(rng, transductive=transductive), episodes(rng)
     proto.meta_step(tasks)
     order = rng.permutation(4)
     shuffled = tasks._replace(
@@ -83,7 +64,7 @@ def test_permuting_the_support_changes_nothing(rng, transductive):
 
 
 def test_inductive_queries_do_not_see_each_other(rng):
-    proto, tasks = learner(rng), episodes(rng)
+    proto, tasks = small_protonet(rng), episodes(rng)
     proto.meta_step(tasks)
     assert (
         relative_error(
@@ -95,13 +76,13 @@ def test_inductive_queries_do_not_see_each_other(rng):
 
 
 def test_one_encoder_serves_any_way_and_shot(rng):
-    proto = learner(rng)
+    proto = small_protonet(rng)
     proto.meta_step(episodes(rng))
     assert scores(proto, episodes(rng, way=5, shot=1)).shape == (2, 15, 5)
 
 
 def test_running_statistics_follow_the_batches(rng):
-    proto, tasks = learner(rng), episodes(rng, tasks=1)
+    proto, tasks = small_protonet(rng), episodes(rng, tasks=1)
     _, _, record = proto.gradient(*map(paddle.to_tensor, tasks))
     proto.meta_step(tasks)
     first = [s.numpy() for pair in proto.network.running for s in pair]
@@ -115,7 +96,7 @@ def test_running_statistics_follow_the_batches(rng):
 
 
 def test_training_lowers_the_loss(rng):
-    proto, tasks = learner(rng), episodes(rng, tasks=1)
+    proto, tasks = small_protonet(rng), episodes(rng, tasks=1)
     losses = [proto.meta_step(tasks)["loss"] for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
 
@@ -128,7 +109,11 @@ def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
 
     def loss(support, *query):
         arrays = z[support], way, np.concatenate(z[list(query)]), way * 2
-        return learner(rng).losses(*(paddle.to_tensor(np.array(a)[None]) for a in arrays)).item()
+        return (
+            small_protonet(rng)
+            .losses(*(paddle.to_tensor(np.array(a)[None]) for a in arrays))
+            .item()
+        )
 
     arrays = (
         z[0][::-1],
@@ -136,7 +121,7 @@ def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
         np.concatenate([z[2], z[1]]),
         way * 2,
     )  # in whatever order they come
-    found = learner(rng, every_support=True).losses(
+    found = small_protonet(rng, every_support=True).losses(
         *(paddle.to_tensor(np.array(a)[None].copy()) for a in arrays)
     )
     assert found.shape == [1] and found.item() == pytest.approx(
@@ -145,7 +130,7 @@ def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
 
 
 def test_gradient_with_every_support_equals_finite_differences(rng):
-    proto, tasks = learner(rng, every_support=True), episodes(rng, tasks=1)
+    proto, tasks = small_protonet(rng, every_support=True), episodes(rng, tasks=1)
     assert relative_error(*gradient_and_differences(proto, tasks, 3)) < 1e-6
 
 
@@ -157,7 +142,7 @@ def test_queries_refine_prototypes_by_hand(rng):
         paddle.to_tensor([[[-1.0], [1.0], [2.0], [4.0]]]),
         paddle.to_tensor([[0, 0, 1, 1]]),
     )
-    proto, queries = learner(rng, refine=1), paddle.to_tensor([[[1.0], [3.0]]])
+    proto, queries = small_protonet(rng, refine=1), paddle.to_tensor([[[1.0], [3.0]]])
     near, far = 1 / (1 + np.exp(-3)), 1 / (1 + np.exp(9))
     c_0 = (0 + near * 1 + far * 3) / (2 + near + far)
     c_1 = (6 + (1 - near) * 1 + (1 - far) * 3) / (2 + 2 - near - far)
@@ -165,32 +150,40 @@ def test_queries_refine_prototypes_by_hand(rng):
     assert found.numpy().ravel() == pytest.approx(
         [c_0, c_1], rel=1e-6
     ) and shots.numpy().ravel().tolist() == [2, 2]
-    (adapted,) = proto.adapt(support, labels)
+    of_points = proto.of_embeddings()
+    (adapted,) = of_points.adapt(support, labels)
     expected = [[-((q - c) ** 2) for c in (c_0, c_1)] for q in (1, 3)]
-    assert proto.predict(adapted, queries).numpy()[0] == pytest.approx(
+    assert of_points.predict(adapted, queries).numpy()[0] == pytest.approx(
         np.array(expected), rel=1e-4, abs=1e-5
     )
 
 
 def test_no_refinement_without_steps(rng):
     tasks = episodes(rng)
-    assert (
-        scores(learner(np.random.default_rng(1), refine=0), tasks)
-        == scores(learner(np.random.default_rng(1)), tasks)
-    ).all()
-    assert (
-        scores(learner(np.random.default_rng(1), refine=1), tasks)
-        != scores(learner(np.random.default_rng(1)), tasks)
-    ).any()
+
+    def refined(**options):
+        proto = small_protonet(np.random.default_rng(1), **options)
+        proto.meta_step(tasks)
+        return scores(proto, tasks)
+
+    assert (refined(refine=0) == refined()).all()
+    assert (refined(refine=1) != refined()).any()
+
+
+def test_without_running_averages_inductive_embeddings_are_refused(rng):
+    tasks = episodes(rng)
+    with pytest.raises(UserError, match="no running averages.*transductive=True"):
+        scores(small_protonet(rng), tasks)
+    assert scores(small_protonet(rng, transductive=True), tasks).shape == (2, 6, 2)
 
 
 def test_embeddings_are_means_over_views(rng):
-    proto, x = (
-        learner(rng, views=lambda x: [x, 1 - x, x * x]),
-        paddle.to_tensor(rng.random((2, 3, 1, 6, 6))),
-    )
-    one = learner(rng)
-    for p, q in zip(one.theta, proto.theta):
+    proto = small_protonet(rng, views=lambda x: [x, 1 - x, x * x])
+    x = paddle.to_tensor(rng.random((2, 3, 1, 6, 6)))
+    proto.meta_step(episodes(rng))
+    one = small_protonet(rng)
+    for p, q in zip(one.meta_parameters, proto.meta_parameters):
         p.set_value(q.numpy())
+    one.network.running = proto.network.running
     expected = (one.embed(x) + one.embed(1 - x) + one.embed(x * x)).numpy() / 3
     assert relative_error(proto.embed(x).numpy(), expected) < 1e-12
