@@ -264,15 +264,13 @@ def test_inductive_prediction_does_not_depend_on_the_other_queries(rng):
     network, tasks = small_network("strided", rng), small_tasks(rng)
     support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
 
-    def prediction_of_the_first(transductive, queries):
+    def of_the_first(transductive, queries):
         maml = learner(network, transductive=transductive)
         *_, adapted = maml.adapt(support_x, support_y)
         return maml.predict(adapted, query_x[:, :queries]).numpy()[:, 0]
 
-    assert (
-        relative_error(prediction_of_the_first(False, 1), prediction_of_the_first(False, 6)) < 1e-9
-    )
-    assert relative_error(prediction_of_the_first(True, 2), prediction_of_the_first(True, 6)) > 1e-3
+    assert relative_error(of_the_first(False, 1), of_the_first(False, 6)) < 1e-9
+    assert relative_error(of_the_first(True, 2), of_the_first(True, 6)) > 1e-3
 
 
 @pytest.mark.parametrize("transductive", [True, False])

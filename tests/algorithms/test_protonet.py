@@ -12,6 +12,7 @@ from helpers import (
 
 from maml import functional as fn
 from maml.algorithms.metric import class_means
+from maml.system.errors import UserError
 
 POINTS = np.array([[[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]])
 LABELS = np.array([[0, 1, 0, 1]])

@@ -73,9 +73,9 @@ def test_accuracies_of_a_learner_that_is_known(monkeypatch, rng):
 def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeypatch, sample):
     monkeypatch.setattr(accuracy, "TASKS_AT_ONCE", 1)
     result = accuracy.evaluate(Known(), sample(images()), 7)
-    asked = accuracy.queries(sample(np.arange(100).reshape(5, 20, 1, 1)), 7)
-    assert asked.shape == (7, 95, 1) and result.correct.shape == (7, 95)
-    assert (result.correct == (asked[..., 0] % 2 == 0)).all()
+    asked = accuracy.drawn_tasks(sample(images()), 7).query
+    assert asked.row.shape == (7, 95) and result.correct.shape == (7, 95)
+    assert (result.correct == (asked.drawing % 2 == 0)).all()
     assert np.allclose(result.correct.mean(axis=1), result.accuracies[:, 1])
 
 
@@ -92,8 +92,9 @@ def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
         ConvNet(5, rng, image_size=12, filters=4), alpha=0.4, beta=0.1, steps=1, steps_test=2
     )
     tasks = TaskSampler(x, 5, 1, 3, rng).sample(6)
-    together = accuracy.measure(learner, tasks)
-    alone = [accuracy.measure(learner, TaskBatch(*(a[t : t + 1] for a in tasks))) for t in range(6)]
+    (together,) = accuracy.measure([learner], tasks)
+    one_each = [TaskBatch(*(a[t : t + 1] for a in tasks)) for t in range(6)]
+    alone = [accuracy.measure([learner], one)[0] for one in one_each]
     assert (together.accuracies == np.concatenate([r.accuracies for r in alone])).all()
     assert np.allclose(together.losses, np.concatenate([r.losses for r in alone]), rtol=1e-4)
 
@@ -103,8 +104,8 @@ def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
 )
 def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     x = rng.integers(256, size=(6, 20, 1, 12, 12)).astype(np.uint8)
-    proto = ProtoNet(ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), beta=0.1)
-    assert not proto.per_image
+    proto = ProtoNet(ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), outer_lr=0.1)
+    assert proto.per_image
     proto.meta_step(TaskSampler(x, 5, 1, 3, rng).sample(1))
     learner = wrap(proto)
     sample = lambda: TaskSampler(x, 5, 1, 3, np.random.default_rng(0))  # noqa: E731
@@ -116,7 +117,7 @@ def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     found = accuracy.evaluate(learner, sample(), 8)
     hook.remove()
     assert sum(seen) == 120
-    expected = accuracy.measure(learner, sample().sample(8))
+    (expected,) = accuracy.measure([learner], sample().sample(8))
     assert (found.accuracies == expected.accuracies).all() and np.allclose(
         found.losses, expected.losses, rtol=1e-4
     )

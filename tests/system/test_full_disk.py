@@ -8,34 +8,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers import script
+from helpers import script, train
 
 from maml.data.arrays import read_arrays, save_arrays
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
-RUN = [
-    "--meta_batch_size",
-    1,
-    "--query",
-    1,
-    "--inner_steps",
-    1,
-    "--inner_steps_test",
-    1,
-    "--val_tasks",
-    2,
-    "--workers",
-    1,
-    "--save_every",
-    2,
-    "--val_every",
-    2,
-    "--print_every",
-    2,
-    "--name",
-    "run",
-]
+RUN = ["--save_every", 2, "--val_every", 2, "--print_every", 2, "--name", "run"]
 
 
 @pytest.fixture
@@ -61,21 +40,7 @@ def make_read_only(disk):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
 
 
-def train(data, disk, *flags, status=0):
-    return script(
-        "train.py",
-        "--data",
-        data,
-        "--logdir",
-        disk / "log",
-        "--checkpoints",
-        disk / "checkpoints",
-        *RUN,
-        *flags,
-        status=status,
-    )
-
-
+pytestmark = pytest.mark.slow
 SPOIL = pytest.mark.parametrize(
     "spoil, message", [(fill, "no space left"), (make_read_only, "Read-only file system")]
 )
@@ -83,15 +48,14 @@ SPOIL = pytest.mark.parametrize(
 
 @SPOIL
 def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
-    train(data, disk, "--meta_iterations", 2)
+    train(data, disk, *RUN, "--meta_iterations", 2, workers=1)
     state = disk / "log" / "run" / "resume.pkl"
-    safe_pickle.save(
-        {**safe_pickle.load(state), "config": {**safe_pickle.load(state)["config"], "epochs": 100}},
-        state,
-    )
+    saved = safe_pickle.load(state)
+    longer = {**saved["config"], "meta_iterations": 100}
+    safe_pickle.save({**saved, "config": longer}, state)
     before = {path: path.read_bytes() for path in disk.rglob("*.pkl")}
     spoil(disk)
-    done = train(data, disk, "--meta_iterations", 100, "--resume", status=2)
+    done = train(data, disk, *RUN, "--meta_iterations", 100, "--resume", status=2, workers=1)
     assert (
         message in done.stderr
         and "Traceback" not in done.stderr
@@ -104,7 +68,7 @@ def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
 @SPOIL
 def test_a_run_does_not_begin(data, disk, spoil, message):
     spoil(disk)
-    done = train(data, disk, "--meta_iterations", 100, status=2)
+    done = train(data, disk, *RUN, "--meta_iterations", 100, status=2, workers=1)
     assert (
         message in done.stderr
         and "Traceback" not in done.stderr

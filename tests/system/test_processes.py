@@ -6,7 +6,8 @@ import pytest
 from helpers import tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maml.parallel import Processes
+
+from maml.system.processes import Processes
 
 pytestmark = pytest.mark.both_paddles
 

@@ -30,26 +30,6 @@ def test_what_is_saved_is_read_back(tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.pkl"]
 
 
-class Evil:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [lambda e: e, lambda e: {"format": 1, "weights": [e]}, lambda e: np.array([e], dtype=object)],
-)
-def test_reading_executes_nothing(tmp_path, wrap):
-    path, mark = tmp_path / "evil.pkl", tmp_path / "executed"
-    path.write_bytes(pickle.dumps(wrap(Evil(f"touch {mark}"))))
-    with pytest.raises(UserError, match="evil.pkl: is not a checkpoint"):
-        safe_pickle.load(path)
-    assert not mark.exists()
-
-
 def test_damaged_files_are_refused_in_a_sentence(tmp_path):
     path = tmp_path / "a.pkl"
     safe_pickle.save(STATE, path)
