@@ -25,7 +25,7 @@ $(VENV)/ready: $(REQUIREMENTS) requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/ready  ## data, a short 5-way 1-shot MAML, its accuracy
-	$(BIN)/python -m maml.demo_data --out data/demo
+	$(BIN)/python -m maml demo --out data/demo
 	rm -rf $(DEMO)
 	$(BIN)/python train.py --config configs/demo.yaml --data data/demo --checkpoints $(DEMO)
 	$(BIN)/python evaluate.py --checkpoint $(DEMO)/demo.pkl --data data/demo
@@ -38,7 +38,7 @@ test: lint  ## all tests, and those of derivatives, training and evaluation on P
 # What `pip install paddlepaddle-gpu` resolves to is 2.6.2, so its CPU build stands in for it here.
 $(OLD_VENV)/ready: requirements-cpu.txt requirements-dev.txt
 	$(PYTHON) -m venv $(OLD_VENV)
-	$(OLD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 'numpy<2' pillow visualdl pyyaml tqdm matplotlib \
+	$(OLD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 'numpy<2' pillow visualdl pyyaml tqdm matplotlib flask \
 		setuptools -r requirements-dev.txt
 	touch $@
 
@@ -57,11 +57,12 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 	$(BIN)/python tests/crash/kills.py --kills 50
 
 table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables in both READMEs
-	$(BIN)/python -m maml.table --data $(wildcard . data/background data/vinyals)
+	$(BIN)/python -m maml table --data $(wildcard . data/background data/vinyals)
 
-lint: $(VENV)/ready  ## style: ruff's checks and its format
+lint: $(VENV)/ready  ## style and types: ruff's checks and format, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:  ## remove environments, demo data, and all logs with what --resume needs
 	rm -rf $(VENV) $(OLD_VENV) .venv-3.* log data/demo data/stand-in .pytest_cache

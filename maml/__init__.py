@@ -78,7 +78,12 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("maml.functional")
     if name not in _PLACES:
         raise AttributeError(f"module 'maml' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"maml.{_PLACES[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"maml.{_PLACES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from maml.system.errors import PACKAGES
+
+        raise ImportError(PACKAGES.get(error.name or "", str(error))) from error
     globals()[name] = value
     return value
 

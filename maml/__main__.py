@@ -24,7 +24,7 @@ def main() -> int | None:
     """Run the command that is named first; its flags follow."""
     if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
         name = sys.argv.pop(1)
-        sys.argv[0] = f"python -m maml {name}"
+        sys.argv[0] = f"maml {name}"
         return importlib.import_module(f"maml.cli.{name}").main()
     parser = errors.Parser(__doc__ or "", f"{OVERVIEW}\n\nEach has --help.", prog="python -m maml")
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND")
@@ -33,5 +33,10 @@ def main() -> int | None:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script `maml`."""
     errors.run(main)
+
+
+if __name__ == "__main__":
+    run()

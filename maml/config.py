@@ -363,11 +363,6 @@ class Config:
                 "train_way must be at least 2, train_shot 1 and train_query 1 (0 for reptile), or "
                 "-1 for the same as in tests"
             )
-        if self.algorithm in GRADIENT and way > self.way:
-            raise UserError(
-                f"train_way is {way}, but the classifier of {self.algorithm} is for way {self.way}; "
-                "lower train_way, or train for a larger way and evaluate with a smaller one"
-            )
         if self.algorithm == "siamese" and (shot, query) != (1, 1):
             raise UserError(
                 "siamese is trained on pairs and triplets: train_shot and train_query must be 1"
@@ -431,7 +426,8 @@ def check_method(f: dataclasses.Field, algorithm: str) -> None:
 
 def checked(f: dataclasses.Field, value: Any) -> Any:
     """Return `value` as the setting's type, or raise a `UserError` that names the setting."""
-    kind, low, high = type(f.default), f.metadata["low"], f.metadata["high"]
+    kind: Any = type(f.default)
+    low, high = f.metadata["low"], f.metadata["high"]
     if kind is float and isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)  # YAML reads 1e-3 as text
     if kind is float and type(value) is int:

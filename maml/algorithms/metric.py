@@ -125,7 +125,7 @@ class MetricLearner(ABC):
     def of_embeddings(self) -> Self:
         """Return the same classifier for tasks that consist of embeddings instead of images."""
         twin = copy.copy(self)
-        twin.embed = lambda z: z  # type: ignore[method-assign]
+        twin.embed = lambda x: x  # type: ignore[method-assign]
         return twin
 
     def embed(self, x: Tensor) -> Tensor:

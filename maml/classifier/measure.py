@@ -112,7 +112,7 @@ def common(trained: Checkpoint, options: TestOptions, bn: str) -> Report:
         stated = getattr(options, key)
         return getattr(config, key) if stated is None else stated
 
-    report = {"checkpoint": str(trained.path), "algorithm": config.algorithm, "bn": bn}
+    report: Report = {"checkpoint": str(trained.path), "algorithm": config.algorithm, "bn": bn}
     if config.algorithm not in METRIC:
         report["inner_steps_test"] = setting("inner_steps_test")
     report.update({k: setting(k) for k in ("refine", "distortions_test") if setting(k)})

@@ -36,6 +36,7 @@ def _problem(raw: str | Path) -> str | None:
         find_characters(raw)
     except errors.UserError as error:
         return str(error).partition("; ")[0]
+    return None
 
 
 def find_raw() -> tuple[Path, str]:

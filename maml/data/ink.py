@@ -60,7 +60,7 @@ def _without_specks(ink: np.ndarray) -> np.ndarray:
     half = np.pad(ink, ((0, height % 2), (0, width % 2))).reshape(
         (height + 1) // 2, 2, (width + 1) // 2, 2
     )
-    label = _components(half.any(axis=(1, 3)))
+    label = _components(np.asarray(half.any(axis=(1, 3))))
     numbers, sizes = np.unique(label[label > 0], return_counts=True)
     if len(sizes) == 0:
         return ink
@@ -81,7 +81,7 @@ def find_ink(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     grey = image.convert("L")
-    grey.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.LANCZOS)
+    grey.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.Resampling.LANCZOS)
     values = np.asarray(grey, dtype=float)
     if np.ptp(values) < 40:  # nothing but the noise of a camera
         return np.zeros(values.shape, bool)
@@ -125,9 +125,11 @@ def like_omniglot(image: Image.Image, size: int) -> np.ndarray:
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = INK_SIZE / max(cropped.shape)
     height, width = (max(1, round(side * scale)) for side in cropped.shape)
-    scaled = Image.fromarray((255 * cropped).astype(np.uint8)).resize((width, height), Image.BOX)
+    scaled = Image.fromarray((255 * cropped).astype(np.uint8)).resize(
+        (width, height), Image.Resampling.BOX
+    )
     sheet = Image.new("L", (RAW_SIZE, RAW_SIZE))
     sheet.paste(
         scaled.point(lambda v: 255 * (v > 100)), ((RAW_SIZE - width) // 2, (RAW_SIZE - height) // 2)
     )
-    return np.asarray(_with_pen(sheet).resize((size, size), Image.LANCZOS))
+    return np.asarray(_with_pen(sheet).resize((size, size), Image.Resampling.LANCZOS))

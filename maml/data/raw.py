@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
@@ -91,73 +92,62 @@ EVALUATION_ALPHABETS = (
 )
 
 
+Read = Callable[[], bytes]
+
+
 class Character(NamedTuple):
     """One character's 20 drawings in the raw data, in the order of their file names."""
 
-    name: str
-    """`Alphabet/characterNN`"""
-    background: bool
-    """stands in `images_background`, the 30 alphabets that were published for training"""
-    drawings: list[tuple[str, Callable[[], bytes]]]
-    """file name for messages, and how to read it"""
+    name: str  # Alphabet/characterNN
+    background: bool  # of the 30 alphabets that were published for training
+    drawings: list[tuple[str, Read]]  # the file's name for messages, and how to read it
 
 
-def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
-    """All PNGs below `raw`, a folder or zip, with their paths; zips that lie in it are read in
-    place, unpacked or not.
-    """
-    if raw.is_dir():
-        for folder, folders, names in os.walk(raw, onerror=_unreadable):
-            folders[:] = sorted(
-                name for name in folders if "_small" not in name and name != "__MACOSX"
-            )
-            for name in sorted(name for name in names if not name.startswith("._")):
-                path = Path(folder, name)
-                if name.endswith(".png"):
-                    yield (
-                        PurePosixPath(path.relative_to(raw).as_posix()),
-                        lambda path=path: _read_drawing(path),
-                    )
-                elif (
-                    name.endswith(".zip")
-                    and "_small" not in name
-                    and not name.startswith("strokes")
-                ):
-                    for inner, read in _zipped(path, name):
-                        yield PurePosixPath(path.relative_to(raw).parent.as_posix()) / inner, read
-    else:
+def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Read]]:
+    """All PNGs below `raw`, a folder or zip, with their paths; zips in it are read in place."""
+    if not raw.is_dir():
         yield from _zipped(raw, raw.name)
+        return
+    for folder, folders, names in os.walk(raw, onerror=_unreadable):
+        folders[:] = sorted(f for f in folders if "_small" not in f and f != "__MACOSX")
+        for name in sorted(name for name in names if not name.startswith("._")):
+            path = Path(folder, name)
+            inside = PurePosixPath(path.relative_to(raw).as_posix())
+            if name.endswith(".png"):
+                yield inside, partial(_read_drawing, path)
+            elif name.endswith(".zip") and "_small" not in name and not name.startswith("strokes"):
+                for inner, read in _zipped(path, name):
+                    yield inside.parent / inner, read
 
 
 def _unreadable(error: OSError) -> NoReturn:
     raise UserError(
-        f"{error.filename}: cannot be read ({error.strerror}); let yourself read all of the raw"
-        " data"
+        f"{error.filename}: cannot be read ({error.strerror}); let yourself read all of the raw "
+        "data"
     ) from None
 
 
 def _read_drawing(path: Path) -> bytes:
     if path.stat().st_size > LARGEST_DRAWING:
         raise UserError(
-            f"{path}: has {path.stat().st_size:,} bytes, which no drawing needs; unpack the data"
-            " again"
+            f"{path}: has {path.stat().st_size:,} bytes, which no drawing needs; unpack the data "
+            "again"
         )
     return path.read_bytes()
 
 
-def _zipped(
-    source: Path | io.BytesIO, label: str
-) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPath, Read]]:
+    """All PNGs in a zip, and in zips of images in it."""
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGED as error:
         raise UserError(f"{label}: is not a readable zip ({error})") from None
     for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
         name = entry.filename
-        drawing = name.endswith(".png") and "_small" not in name and "__MACOSX" not in name
-        if not drawing and not (
-            name.endswith(".zip") and "images_" in name and "_small" not in name
-        ):
+        if "_small" in name:
+            continue
+        drawing = name.endswith(".png") and "__MACOSX" not in name
+        if not drawing and not (name.endswith(".zip") and "images_" in name):
             continue
         if name.startswith("/") or ".." in PurePosixPath(name).parts:
             raise UserError(
@@ -168,7 +158,7 @@ def _zipped(
                 f"{label}: {name} would unpack to {entry.file_size:,} bytes; download it again"
             )
         if drawing:
-            yield PurePosixPath(name), lambda name=name: archive.read(name)
+            yield PurePosixPath(name), partial(archive.read, name)
         else:
             yield from _zipped(io.BytesIO(_unpacked(archive, name, label)), f"{label}/{name}")
 
@@ -183,18 +173,21 @@ def _unpacked(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
 
 
 def find_characters(raw: str | Path) -> list[Character]:
-    """All characters below `raw`, sorted by name.
+    """Return all characters below `raw`, sorted by name.
 
-    `raw` may be a folder with the alphabets in it, the two folders or zips `images_background` and
-    `images_evaluation`, or a zip that holds them. Raises `UserError` where there are none, or where
-    one has not exactly 20 drawings.
+    Args:
+        raw (str | Path): a folder with the alphabets in it, or with the two folders or zips
+            `images_background` and `images_evaluation`, or a zip that holds them.
+
+    Raises:
+        UserError: if there are no characters, or one does not have exactly 20 drawings.
     """
     raw = Path(raw)
     if not raw.exists():
         raise UserError(
             f"{raw}: no such folder or zip; --raw names where the raw Omniglot images are"
         )
-    found: dict[str, dict[str, Callable[[], bytes]]] = {}
+    found: dict[str, dict[str, Read]] = {}
     background: dict[str, bool] = {}
     for path, read in _files(raw):
         if len(path.parts) < 3 or any(map(_CHALLENGE.fullmatch, path.parts[:-1])):
@@ -205,19 +198,18 @@ def find_characters(raw: str | Path) -> list[Character]:
             raise UserError(f"{raw}: the name of {name!a} is not UTF-8; rename it")
         found.setdefault(name, {}).setdefault(file, read)
         groups = [part for part in above if part.startswith("images_")]
-        background[name] = (
-            "images_background" in groups if groups else alphabet in BACKGROUND_ALPHABETS
-        )
+        in_list = alphabet in BACKGROUND_ALPHABETS
+        background[name] = "images_background" in groups if groups else in_list
     if not found:
         raise UserError(
-            f"{raw}: no images like Alphabet/character01/0001_01.png in it; --raw names the folder"
-            " that holds the alphabets"
+            f"{raw}: no images like Alphabet/character01/0001_01.png in it; --raw names the folder "
+            "that holds the alphabets"
         )
     for name, drawings in found.items():
         if len(drawings) != DRAWINGS:
             raise UserError(
-                f"{raw}: {name} has {len(drawings)} drawings instead of {DRAWINGS}; unpack the data"
-                " again"
+                f"{raw}: {name} has {len(drawings)} drawings instead of {DRAWINGS}; unpack the "
+                "data again"
             )
     return [
         Character(
@@ -238,41 +230,36 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def load(drawing: tuple[str, Callable[[], bytes]], size: int) -> np.ndarray:
-    """One raw drawing (105 x 105, ink black) as [size, size] uint8, ink 255, scaled down by
-    Lanczos' filter.
+def load(drawing: tuple[str, Read], size: int) -> np.ndarray:
+    """Return one raw drawing (105 x 105, ink black) as [size, size] uint8, ink 255.
+
+    It is scaled down by Lanczos' filter.
     """
     name, read = drawing
     try:
         image = Image.open(io.BytesIO(read()))
-        if image.size != (RAW_SIZE, RAW_SIZE):
-            width, height = image.size
-            raise UserError(
-                f"{name}: is {width} x {height} pixels instead of {RAW_SIZE} x {RAW_SIZE}; unpack"
-                " the data again"
-            )
-        if image.mode not in (
-            "1",
-            "L",
-        ):  # of others, transparent ones above all, it would be a guess what is ink
-            raise UserError(
-                f"{name}: is a {image.mode} image, not black on white or grey; unpack the data"
-                " again"
-            )
-        image = image.convert("L")
+        (width, height), mode = image.size, image.mode
+        grey = image.convert("L") if mode in ("1", "L") else None
     except DAMAGED as error:
         raise UserError(
             f"{name}: is not a readable image ({error}); unpack the data again"
         ) from None
+    if (width, height) != (RAW_SIZE, RAW_SIZE):
+        raise UserError(
+            f"{name}: is {width} x {height} pixels instead of {RAW_SIZE} x {RAW_SIZE}; unpack the "
+            "data again"
+        )
+    if grey is None:  # what is ink would be a guess, in a transparent image above all
+        raise UserError(
+            f"{name}: is a {mode} image, not black on white or grey; unpack the data again"
+        )
     if size != RAW_SIZE:
-        image = image.resize((size, size), Image.LANCZOS)
-    return 255 - np.asarray(image)
+        grey = grey.resize((size, size), Image.Resampling.LANCZOS)
+    return 255 - np.asarray(grey)
 
 
 def source_of(raw: str | Path, characters: list[Character]) -> str:
-    """What the raw data are: "stand-in", by the mark that maml.glyphs leaves, "omniglot", by its
-    alphabets, or "other".
-    """
+    """Return "stand-in" (by the mark in the folder), "omniglot" (by its alphabets) or "other"."""
     if (Path(raw) / STAND_IN_MARK).exists():
         return "stand-in"
     alphabets = {c.name.split("/")[0] for c in characters}

@@ -119,7 +119,7 @@ def _character(
         if strokes:
             other = _path(strokes[rng.integers(len(strokes))])
             anchor = other[
-                rng.choice([0, len(other) // 2, len(other) - 1, rng.integers(len(other))])
+                rng.choice([0, len(other) // 2, len(other) - 1, int(rng.integers(len(other)))])
             ]
             how = rng.random()
             if how < 0.4:

@@ -205,10 +205,11 @@ def create(models: dict[str, Checkpoint]) -> Flask:
     @app.errorhandler(413)
     @app.errorhandler(415)
     def decline(error: HTTPException) -> tuple[Response, int]:
-        said = {
+        reasons = {
             413: f"the request is larger than {LARGEST_BODY >> 20} MB",
             415: "the request must be of type application/json",
         }
-        return jsonify({"error": said.get(error.code, error.description)}), error.code
+        code = error.code or 400
+        return jsonify({"error": reasons.get(code, error.description)}), code
 
     return app

@@ -82,4 +82,4 @@ def apply_gradient(
         p.grad = g
     optimizer.step()
     optimizer.clear_grad()
-    return {"loss": loss.item(), "gradient norm": norm(gradient)}
+    return {"loss": float(loss), "gradient norm": norm(gradient)}

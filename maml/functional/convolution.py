@@ -130,7 +130,8 @@ class _View:
     """
 
     def __init__(self, x: Tensor, at: Patches):
-        self.x, self.at, self.kept = x.detach(), at, {}
+        self.x, self.at = x.detach(), at
+        self.kept: dict[object, Tensor] = {}
 
     def _gather(
         self, what: object, table: Tensor, width: int, rows_in: int

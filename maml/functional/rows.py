@@ -10,15 +10,11 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-CACHE = (
-    4 << 20
-    # bytes that are worked on at once, so that the next operation finds them in the processor's
-    # cache
-)
+CACHE = 4 << 20  # bytes to work on at once: the next operation finds them in the cache
 
 
 @lru_cache(maxsize=256)
-def _filled(shape: tuple[int, ...], value: float, dtype: object) -> Tensor:
+def _filled(shape: tuple[int, ...], value: float, dtype: paddle.dtype) -> Tensor:
     return paddle.full(shape, value, dtype)
 
 

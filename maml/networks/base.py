@@ -137,4 +137,5 @@ class Network(nn.Layer, ABC):
 
 def _parameter(value: np.ndarray) -> Tensor:
     initial = nn.initializer.Assign(value)
-    return paddle.create_parameter(value.shape, str(value.dtype), default_initializer=initial)
+    dtype: Any = str(value.dtype)
+    return paddle.create_parameter(value.shape, dtype, default_initializer=initial)

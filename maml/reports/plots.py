@@ -165,8 +165,10 @@ def embeddings(z: np.ndarray, labels: np.ndarray, support: int, title: str) -> F
         ylabel=f"second component, {share[1]:.0f}%",
     )
     columns = 1 if len(np.unique(labels)) <= 10 else 2
-    outside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "ncols": columns}
-    axes.legend(title="large: support", fontsize=8, **outside)
+    place = (1.0, 0.5)  # to the right of the axes
+    axes.legend(
+        title="large: support", fontsize=8, loc="center left", bbox_to_anchor=place, ncols=columns
+    )
     axes.grid(alpha=0.3)
     return figure
 

@@ -1,25 +1,44 @@
-"""The one kind of error that is the user's to mend, and how it reaches him: as one line, with exit
-status 2.
-"""
+"""Errors that users can mend: one sentence each, without a traceback, and exit status 2."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+PADDLE = (
+    "PaddlePaddle is not installed; install one of its builds: pip install paddlepaddle, or with "
+    "an NVIDIA GPU paddlepaddle-gpu, never both"
+)
+PACKAGES = {  # of modules that an installation may lack, with what brings them
+    "paddle": PADDLE,
+    "visualdl": "VisualDL is not installed; install it: pip install visualdl",
+    "matplotlib": "Matplotlib is not installed; install it: pip install matplotlib",
+    "flask": "Flask is not installed; install it: pip install flask",
+}
 
 
 class UserError(Exception):
-    """One sentence that names the file or the setting and says what to do; reaches the user without
-    a traceback.
+    """An error that the user can mend.
+
+    Its sentence names the file or the setting, and says what to do.
+
+    Example:
+        >>> import maml
+        >>> try:
+        ...     maml.Config(shot=0)
+        ... except maml.UserError as error:
+        ...     print(error)
+        shot must be at least 1, not 0
     """
 
 
 class Parser(argparse.ArgumentParser):
-    """A command line whose errors are `UserError`s, and whose help shows `epilog` as it stands."""
+    """A command line whose errors are `UserError`s, and whose help shows `epilog` as it is."""
 
-    def __init__(self, description: str, epilog: str, **options):
+    def __init__(self, description: str, epilog: str, **options: Any):
         super().__init__(
             description=description,
             epilog=epilog,
@@ -29,17 +48,31 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help lists what there is")
+        """Raise a `UserError` instead of exiting."""
+        raise UserError(f"{message}; {self.prog} --help lists all flags")
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call a script's `main` and exit: with its status, with 2 after printing a `UserError` as one
-    line, or with 130 after Ctrl-C.
+    """Call a command's `main` and exit with its status.
+
+    The status is 2 after a `UserError`, which is printed as one line, 130 after Ctrl-C, and 0
+    where the reader of standard output has gone, as `| head` does.
     """
     try:
         sys.exit(main() or 0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_refuse(error))
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        sys.exit(_refuse(PACKAGES[error.name]))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        sys.exit(0)
+
+
+def _refuse(reason: object) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 2

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from types import FrameType
 
 from maml.system import device
 from maml.system.errors import UserError
@@ -23,7 +24,7 @@ LAUNCHED = "PADDLE_TRAINERS_NUM"  # set in each process by whoever started sever
 
 
 def is_worker() -> bool:
-    """Whether this process was started as one of several, or of one, by a launcher."""
+    """Whether a launcher started this process, as one of several or as the only one."""
     return LAUNCHED in os.environ
 
 
@@ -47,38 +48,27 @@ def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
 
 
 def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
-    """Run this Python program again, with further `arguments`, as `workers` processes and wait for
-    them; the status to exit with.
+    """Run this Python program again, as several processes, and wait for them.
 
     When one ends with an error, the others are ended too, and the error is shown once, though all
     may have met it. SIGINT and SIGTERM are passed on, to be obeyed after the step under way.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoints = [f"127.0.0.1:{port + rank}" for rank in range(workers)]
-    processes, complaints = [], [None, *(tempfile.TemporaryFile() for _ in range(1, workers))]
-    for rank in range(workers):
-        variables = {
-            **device.environment(max(1, cores() // workers)),
-            **os.environ,
-            LAUNCHED: str(workers),
-            "PADDLE_TRAINER_ID": str(rank),
-            "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
-            "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
-            "PADDLE_MASTER": endpoints[0],
-        }
-        if gpu:
-            variables["FLAGS_selected_gpus"] = str(rank)
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, *sys.orig_argv[1:], *arguments],
-                env=variables,
-                stderr=complaints[rank],
-            )
-        )
 
-    def pass_on(number, frame):
+    Args:
+        workers (int): the number of processes.
+        arguments (Sequence[str]): further arguments of the program.
+        gpu (bool): give each process a GPU of its own.
+
+    Returns:
+        int: the status to exit with.
+    """
+    complaints = [tempfile.TemporaryFile() for _ in range(1, workers)]  # all but the first one's
+    command = [sys.executable, *sys.orig_argv[1:], *arguments]
+    processes = [
+        subprocess.Popen(command, env=variables, stderr=stderr)
+        for variables, stderr in zip(_environments(workers, gpu), [None, *complaints])
+    ]
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
         for process in processes:
             process.send_signal(number)
 
@@ -93,15 +83,36 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
             signal.signal(number, handler)
     if failed is None:
         return 0
-    if (
-        processes[0].returncode <= 0 and failed > 0
-    ):  # the first process did not meet the error itself, so it has not shown it
-        complaints[failed].seek(0)
-        sys.stderr.write(
-            complaints[failed].read().decode(errors="replace")
-            or f"error: worker {failed} was killed\n"
-        )
+    if failed > 0 and processes[0].returncode <= 0:  # the first one did not show the same error
+        complaint = complaints[failed - 1]
+        complaint.seek(0)
+        text = complaint.read().decode(errors="replace")
+        sys.stderr.write(text or f"error: worker {failed} was killed\n")
     return max(processes[failed].returncode, 1)
+
+
+def _environments(workers: int, gpu: bool) -> list[dict[str, str]]:
+    """The environment of each process, as PaddlePaddle's own launcher sets it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoints = [f"127.0.0.1:{port + rank}" for rank in range(workers)]
+    shared = {
+        **device.environment(max(1, cores() // workers)),
+        **os.environ,
+        LAUNCHED: str(workers),
+        "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
+        "PADDLE_MASTER": endpoints[0],
+    }
+    return [
+        {
+            **shared,
+            "PADDLE_TRAINER_ID": str(rank),
+            "PADDLE_CURRENT_ENDPOINT": endpoint,
+            **({"FLAGS_selected_gpus": str(rank)} if gpu else {}),
+        }
+        for rank, endpoint in enumerate(endpoints)
+    ]
 
 
 def _end(processes: Sequence[subprocess.Popen], patience: float = 5.0) -> None:

@@ -123,6 +123,13 @@ class Trainer:
                 f"{config.data}: its rows are rotations already, which --no-rotations leaves as "
                 "they are"
             )
+        outputs, way = learner.network.way, config.train_task[0]
+        if outputs is not None and way > outputs:
+            raise UserError(
+                f"train_way is {way}, but the classifier of {config.algorithm} is for way "
+                f"{outputs}; lower train_way, or train for a larger way and evaluate with a "
+                "smaller one"
+            )
         parts = ["train", "val"] if config.train_on_val else ["train"]
         images = np.concatenate([arrays[part] for part in parts])
         rows = [row for part in parts for row in index.rows[part]]
