@@ -1,31 +1,29 @@
+"""Settings: as flags, in configuration files, under both of their names."""
+
 import argparse
 import dataclasses
 
 import pytest
-from helpers import ROOT, script
+from helpers import ROOT, command, script
 
 from maml import config
+from maml.cli import flags
 from maml.system.errors import UserError
+from maml.training.build import build_learner
 
 
-def parse(*flags):
+def parse(*given):
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
-    add_flags(parser)
-    return from_flags(parser.parse_args(flags))
+    flags.add_flags(parser)
+    return flags.from_flags(parser.parse_args(given))
 
 
 def test_defaults_are_the_forerunners():
-    c = parse("--way", "5", "--shot", "1", "--gpu")
-    assert (
-        c.query,
-        c.meta_batch_size,
-        c.inner_steps,
-        c.inner_steps_test,
-        c.outer_lr,
-        c.inner_lr,
-        c.epochs,
-    ) == (15, 32, 5, 5, 0.001, 0.1, 10000)
+    c = parse("--n_way", "5", "--k_spt", "1", "--use_gpu")
+    tasks, rates = (c.query, c.meta_batch_size), (c.outer_lr, c.inner_lr)
+    assert (tasks, rates) == ((15, 32), (0.001, 0.1))
+    assert (c.inner_steps, c.inner_steps_test, c.meta_iterations) == (5, 5, 10000)
     assert c.gpu and c.name == "maml_5w1s"
 
 
@@ -83,7 +81,7 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
         ({"refine": 1}, "refine is for protonet"),
         ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
         ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
-        ({"first_order": True, "learned_rates": True}, "learned_rates is for maml"),
+        ({"first_order": True, "learned_rates": True}, "learned_rates needs .* or first_order"),
     ],
 )
 def test_settings_that_mean_nothing_together_are_refused(settings, message):
@@ -107,15 +105,15 @@ def test_help_needs_no_paddle():
 
 
 @pytest.mark.parametrize(
-    "flags, message",
+    "given, message",
     [
         (["--distance", "manhattan"], "argument --distance: invalid choice: 'manhattan'"),
-        (["--way", "five"], "argument --way: invalid int value: 'five'"),
+        (["--way", "five"], "argument --way/--n_way: invalid int value: 'five'"),
         (["--k_shot", 1], "unrecognized arguments: --k_shot 1"),
     ],
 )
-def test_a_bad_flag_ends_with_status_2_and_one_line(flags, message):
-    done = script("train.py", *flags, status=2)
+def test_a_bad_flag_ends_with_status_2_and_one_line(given, message):
+    done = command("train", *given, status=2)
     assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
 
 
@@ -133,5 +131,5 @@ def test_committed_configurations_state_only_what_differs(path):
 
 @pytest.mark.parametrize("algorithm", ["maml", "protonet"])
 def test_the_number_of_filters_is_a_setting(algorithm):
-    theta = build_learner(config.Config(algorithm=algorithm, filters=8)).theta
+    theta = build_learner(config.Config(algorithm=algorithm, filters=8)).network.theta
     assert [p.shape for p in theta[:6:3]] == [[9, 8], [9 * 8, 8]]
