@@ -3,9 +3,12 @@ import dataclasses
 import pytest
 
 from maml.config import Config
+from maml.data.arrays import Index
+from maml.data.splits import PARTS
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 from maml.training import names
+from maml.training.checkpoint import RunState
 
 
 @pytest.fixture
@@ -15,7 +18,18 @@ def config(tmp_path):
 
 def saved(config, name):
     named = dataclasses.replace(config, name=name)
-    safe_pickle.save({"config": dataclasses.asdict(named)}, names.resume_path(named))
+    index = Index(
+        "other",
+        "random",
+        0,
+        28,
+        "ink high",
+        "11",
+        dict.fromkeys(PARTS, ""),
+        {"train": [], "val": []},
+    )
+    path = names.resume_path(named)
+    RunState(path, named, index, [], [], 1, {"accuracy": 0.5, "epoch": 1}, [], 1.0, "").save()
 
 
 def test_a_new_run_never_takes_the_name_of_another(config):
