@@ -28,21 +28,21 @@ MAML = {"algorithm": "maml"}
 REPTILE = {"algorithm": "reptile", "train_query": 0, "inner_optimizer": "sgd"}
 SETTINGS = {  # name: settings of the step
     "maml_5w1s": MAML,
-    "maml_5w5s": {**MAML, "k_spt": 5},
-    "maml_20w1s": {**MAML, "n_way": 20, "task_num": 16},
-    "maml_20w5s": {**MAML, "n_way": 20, "k_spt": 5, "task_num": 4},
-    "maml_5w1s_1query_1step": {**MAML, "k_query": 1, "glob_update_step": 1},
+    "maml_5w5s": {**MAML, "shot": 5},
+    "maml_20w1s": {**MAML, "way": 20, "meta_batch_size": 16},
+    "maml_20w5s": {**MAML, "way": 20, "shot": 5, "meta_batch_size": 4},
+    "maml_5w1s_1query_1step": {**MAML, "query": 1, "inner_steps": 1},
     "fomaml_5w1s": {**MAML, "first_order": True},
-    "reptile_5w5s": {**REPTILE, "k_spt": 5, "task_num": 5, "inner_batch": 25},
+    "reptile_5w5s": {**REPTILE, "shot": 5, "meta_batch_size": 5, "inner_batch": 25},
     "protonet_60w5s": {
         "algorithm": "protonet",
-        "n_way": 60,
-        "k_spt": 5,
-        "k_query": 5,
-        "task_num": 1,
+        "way": 60,
+        "shot": 5,
+        "query": 5,
+        "meta_batch_size": 1,
     },
-    "siamese_128pairs": {"algorithm": "siamese", "n_way": 128, "k_query": 1, "task_num": 1},
-    "evaluate_5w1s": {**MAML, "glob_update_step_test": 10},
+    "siamese_128pairs": {"algorithm": "siamese", "way": 128, "query": 1, "meta_batch_size": 1},
+    "evaluate_5w1s": {**MAML, "inner_steps_test": 10},
 }
 
 
@@ -62,15 +62,15 @@ def flops(name: str, c: config.Config) -> float:
     gradient = 3 * forward - layers[0]
     way, shot, query = c.train_task
     if name.startswith("evaluate"):
-        return c.task_num * (
-            c.glob_update_step_test * way * shot * gradient + way * query * forward
+        return c.meta_batch_size * (
+            c.inner_steps_test * way * shot * gradient + way * query * forward
         )
     if pooled:
         return way * (shot + query) * gradient
     if c.algorithm == "reptile":
-        return c.task_num * c.glob_update_step * c.inner_batch * gradient
+        return c.meta_batch_size * c.inner_steps * c.inner_batch * gradient
     support = gradient if c.first_order else 3 * gradient
-    return c.task_num * (c.glob_update_step * way * shot * support + way * query * gradient)
+    return c.meta_batch_size * (c.inner_steps * way * shot * support + way * query * gradient)
 
 
 def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
@@ -79,13 +79,13 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
         "evaluate" if name.startswith("evaluate") else "fomaml" if c.first_order else c.algorithm
     )
     way, shot, query = c.train_task
-    steps = c.glob_update_step_test if algorithm == "evaluate" else c.glob_update_step
+    steps = c.inner_steps_test if algorithm == "evaluate" else c.inner_steps
     values = {
         "way": way,
         "shot": shot,
         "query": query or 1,
         "steps": steps,
-        "tasks": c.task_num,
+        "tasks": c.meta_batch_size,
         "repeats": repeats,
     }
     return [
@@ -97,7 +97,7 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
 def work(name: str, c: config.Config, repeats: int) -> None:
     """One of the processes that share the step; the first prints what it took as JSON."""
     device.end_with_parent()
-    device.use_device(c.use_gpu)
+    device.use_device(c.gpu)
     processes = Processes()
 
     import numpy as np
@@ -105,23 +105,23 @@ def work(name: str, c: config.Config, repeats: int) -> None:
 
     from maml.data import tasks
     from maml.evaluation import accuracy
-    from maml.training import build
+    from maml.training.build import build_learner
 
-    part = processes.part(c.task_num)
+    part = processes.part(c.meta_batch_size)
     images = (
         np.random.default_rng(0)
-        .integers(256, size=(max(c.n_way, 64), 20, 1, 28, 28))
+        .integers(256, size=(max(c.way, 64), 20, 1, 28, 28))
         .astype(np.uint8)
     )
     batch = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1)).sample(
-        c.task_num, part
+        c.meta_batch_size, part
     )
-    made = build.make(c, average=processes.average)
+    made = build_learner(c, average=processes.average)
     evaluates = name.startswith("evaluate")
 
     def step():
         if evaluates:
-            accuracy.measure(made, batch, every_step=False)
+            accuracy.measure([made], batch, every_step=False)
             processes.any(False)  # so that a step ends when the last process ends it
         else:
             made.meta_step(batch)
@@ -183,7 +183,7 @@ def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
     cells = [
         name,
         f"{seconds:.3f}",
-        f"{c.task_num / seconds:.1f}",
+        f"{c.meta_batch_size / seconds:.1f}",
         f"{middle['memory'] / 2**30:.2f}",
         f"{work_done / 1e9:.1f}",
         f"{100 * work_done / seconds / middle['rate']:.0f}%",
@@ -222,7 +222,7 @@ def main() -> int:
         if launch.is_worker():
             work(arguments.setting, c, arguments.repeats)
             return 0
-        return launch.start(launch.choose_workers(0, c.task_num))
+        return launch.start(launch.choose_workers(0, c.meta_batch_size))
     header = ["step", "seconds", "tasks / s", "peak memory, GiB", "GFLOP", "of GEMM rate"]
     header += ["PyTorch, seconds", "ours / PyTorch's"] if arguments.torch else []
     print(
