@@ -15,8 +15,11 @@ def test_it_is_stored_without_outputs_and_with_the_forerunners_cell():
 
 def test_it_runs_from_start_to_end(raw, tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    for name in ("maml", "configs", "checkpoints", "make_data.py", "train.py", "evaluate.py"):
+    for name in ("maml", "configs", "make_data.py", "train.py", "evaluate.py"):
         (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "checkpoints").mkdir()  # of its own: runs write into it
+    for path in (ROOT / "checkpoints").glob("*.pkl"):
+        (tmp_path / "checkpoints" / path.name).symlink_to(path)
     for name, value in {"OMNIGLOT": str(raw), "EPOCHS": "5", "TASKS": "10"}.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -40,7 +43,9 @@ def test_it_runs_from_start_to_end(raw, tmp_path, monkeypatch):
     )
     assert (
         "(24, 20, 1, 28, 28)" in text
-        and "best validation accuracy" in text
+        and "The best acc on validation set is" in text
+        and "checkpoints/own/notebook.pkl" in text
         and "accuracy: " in text
-        and pictures == 7
+        and "['alpha', 'beta', 'gamma', 'delta', 'epsilon']" in text
+        and pictures == 8
     )

@@ -29,6 +29,11 @@ class Patches(NamedTuple):
     rows_in: int
     rows_out: int
 
+    @property
+    def taps(self) -> int:
+        """The number of input rows that an output row reads."""
+        return self.gather.shape[0] // self.rows_out
+
 
 def by_remainder(height: int, width: int, stride: int) -> list[np.ndarray]:
     """The positions i * width + j in classes of the same remainders of i and j modulo the stride,
@@ -159,7 +164,7 @@ class _View:
 
     def columns(self) -> Iterator[tuple[slice, Tensor]]:
         """An input [T, P_in * N, C] as patches [T, P_out * N, 9 * C], in blocks of rows."""
-        return self._gather("columns", self.at.gather, 9, self.at.rows_in)
+        return self._gather("columns", self.at.gather, self.at.taps, self.at.rows_in)
 
     def reached(self, k: int) -> Iterator[tuple[slice, Tensor]]:
         """An output [T, P_out * N, C] as [T, P_class * N, K * C] by the input positions of class k,
@@ -182,10 +187,10 @@ class _Filters:
         """[T, K * C_out, C_in] for each class of input positions, its K taps."""
         tasks, rows, filters = self.w.shape
         w = (
-            self.w.reshape([tasks, 9, rows // 9, filters]).transpose([0, 1, 3, 2]).contiguous()
-        )  # [T, 9, C_out, C_in]
+            self.w.reshape([tasks, self.at.taps, -1, filters]).transpose([0, 1, 3, 2]).contiguous()
+        )  # [T, taps, C_out, C_in]
         return [
-            paddle.gather(w, taps, axis=1).reshape([tasks, -1, rows // 9])
+            paddle.gather(w, taps, axis=1).reshape([tasks, -1, rows // self.at.taps])
             for taps, _ in self.at.scatter
         ]
 

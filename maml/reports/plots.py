@@ -135,6 +135,33 @@ def update_steps(measured: Mapping[str, np.ndarray], title: str, chance: float) 
     return figure
 
 
+def two_loops() -> Figure:
+    """A sketch of MAML: theta, each task's inner loop to theta', and the outer step of theta.
+
+    After Finn, Abbeel & Levine 2017, figure 1.
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set(xlim=(-0.4, 6.6), ylim=(-1.6, 1.8))
+    before, after = (0.0, 0.0), (2.6, 0.15)
+    outer = {"arrowstyle": "-|>", "linewidth": 3, "color": "black", "shrinkB": 6}
+    axes.annotate("", after, before, arrowprops=outer)
+    axes.text(
+        0.25, 0.2, "outer loop: theta moves so that\nall tasks' query losses fall", fontsize=9
+    )
+    for (x, y), colour, task in zip(((5.0, 1.3), (5.4, 0.1), (5.0, -1.2)), COLOURS, "123"):
+        inner = {"arrowstyle": "-|>", "linewidth": 1.5, "color": colour, "linestyle": "--"}
+        axes.annotate("", (x, y), after, arrowprops=inner)
+        axes.plot(x, y, "o", color=colour, markersize=9)
+        axes.text(x + 0.15, y - 0.08, f"theta' of task {task}", fontsize=10, color=colour)
+    axes.text(2.9, -1.25, "inner loop: a few steps\non each task's support", fontsize=9)
+    for (x, y), name in ((before, "theta"), (after, "theta, improved")):
+        axes.plot(x, y, "o", color="black", markersize=9)
+        axes.text(x - 0.1, y - 0.38, name, fontsize=11)
+    return figure
+
+
 def embeddings(z: np.ndarray, labels: np.ndarray, support: int, title: str) -> Figure:
     """Embeddings [N, D] of an episode, whose first `support` are the support, by their two
     principal components.
