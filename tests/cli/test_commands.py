@@ -1,7 +1,5 @@
 """What `python -m maml` lists can be called, also by its old names, and so can the benchmark."""
 
-import re
-
 import pytest
 from helpers import script
 
