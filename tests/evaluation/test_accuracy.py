@@ -104,7 +104,9 @@ def test_results_do_not_depend_on_how_many_tasks_go_at_once(rng):
 )
 def test_embedding_every_drawing_once_gives_the_same_results(rng, wrap):
     x = rng.integers(256, size=(6, 20, 1, 12, 12)).astype(np.uint8)
-    proto = ProtoNet(ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), outer_lr=0.1)
+    proto = ProtoNet(
+        ConvNet(None, rng, image_size=12, pooled=True, filters=4, blocks=2), outer_lr=0.1
+    )
     assert proto.per_image
     proto.meta_step(TaskSampler(x, 5, 1, 3, rng).sample(1))
     learner = wrap(proto)
