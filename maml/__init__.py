@@ -31,6 +31,8 @@ _PLACES = {
     "Pairs": "algorithms.siamese",
     "Triplets": "algorithms.siamese",
     "FineTune": "algorithms.finetune",
+    "from_layer": "networks.from_layer",
+    "check_second_order": "networks.check",
     "Network": "networks.base",
     "ConvNet": "networks.conv",
     "DenseNet": "networks.dense",
@@ -64,8 +66,10 @@ if TYPE_CHECKING:
     from maml.data.tasks import AlphabetSampler, TaskBatch, TaskSampler
     from maml.evaluation.accuracy import Result, evaluate
     from maml.networks.base import Network
+    from maml.networks.check import check_second_order
     from maml.networks.conv import ConvNet
     from maml.networks.dense import DenseNet, Perceptron
+    from maml.networks.from_layer import from_layer
     from maml.networks.koch import KochNet
     from maml.system.errors import UserError
     from maml.training.checkpoint import Checkpoint

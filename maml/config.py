@@ -77,8 +77,9 @@ class Config:
         "the embedding. strided, pooled: four 3x3 convolutions, with stride 2 or 2x2 max-pooling; "
         "dense: 256-128-64-64 units, as in the MAML paper; perceptron: 64-64 units without batch "
         "normalisation; koch: the Siamese network as published, for images of 105 x 105 pixels; "
-        "auto: strided for maml and reptile, pooled for the others",
-        choices=["auto", "strided", "pooled", "dense", "perceptron", "koch"],
+        "auto: strided for maml and reptile, pooled for the others; path/to/file.py:build: what "
+        "your own function build(way, image_size, channels) returns, any paddle.nn.Layer",
+        choices=["auto", "strided", "pooled", "dense", "perceptron", "koch", "FILE.py:FUNCTION"],
     )
     filters: int = option(
         64,
@@ -412,6 +413,7 @@ class Config:
         return way, shot, query
 
 
+OWN_NETWORK = re.compile(r".+\.py:[A-Za-z_]\w*")
 _NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]*)?[eE][-+]?[0-9]+")
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 ALIASES = {f.metadata["alias"]: name for name, f in FIELDS.items() if f.metadata["alias"]}
@@ -439,7 +441,8 @@ def checked(f: dataclasses.Field, value: Any) -> Any:
     if kind in (int, float) and not low <= value <= high:
         bounds = f"at least {low:g}" if value < low else f"at most {high:g}"
         raise UserError(f"{f.name} must be {bounds}, not {value}")
-    if f.metadata["choices"] and value not in f.metadata["choices"]:
+    own_network = f.name == "network" and OWN_NETWORK.fullmatch(value)
+    if f.metadata["choices"] and value not in f.metadata["choices"] and not own_network:
         choices = ", ".join(f.metadata["choices"])
         raise UserError(f"{f.name} must be one of {choices}, not {value!r}")
     return value

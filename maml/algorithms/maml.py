@@ -98,7 +98,10 @@ class MAML(GradientLearner):
         if not learned:
             return [self.alpha] * len(self.network.theta)
         alphas = learned[0][:, min(k, self.steps - 1)].unbind(axis=1)
-        return [a.reshape([-1, 1, 1]) for a in alphas]  # [T, 1, 1] each
+        return [
+            a.reshape([-1] + [1] * p.ndim)  # [T, 1, ...]
+            for a, p in zip(alphas, self.network.theta)
+        ]
 
     def inner_update(
         self,

@@ -19,6 +19,7 @@ from maml.data.streams import Stream, generator
 from maml.data.tasks import AlphabetSampler, Sampler, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate_together, measure
 from maml.evaluation.options import TestOptions
+from maml.networks.file import Builder
 from maml.system.processes import Processes
 from maml.training.checkpoint import Checkpoint
 from maml.training.restore import restore
@@ -37,11 +38,15 @@ class Measured(NamedTuple):
 
 
 def classifier_of(
-    trained: Checkpoint, options: TestOptions, bn: str, way: int | None = None
+    trained: Checkpoint,
+    options: TestOptions,
+    bn: str,
+    way: int | None = None,
+    builder: Builder | None = None,
 ) -> Classifier:
     """Return the checkpoint's classifier, changed by `options`, for `way` classes."""
     options.check_method(trained.config.algorithm)
-    learner = restore(trained, way or options.way, bn=bn, **options.changes())
+    learner = restore(trained, way or options.way, builder, bn=bn, **options.changes())
     if options.finetune is None:
         return learner
     assert isinstance(learner, MetricLearner)
@@ -62,6 +67,7 @@ def random_tasks(
     processes: Processes,
     progress: Callable,
     every_step: bool = True,
+    builder: Builder | None = None,
 ) -> Measured:
     """Measure on random tasks of `part` of the arrays.
 
@@ -70,7 +76,7 @@ def random_tasks(
     """
     config, images = trained.config, arrays[part]
     modes = list(MODES) if options.bn == "both" else [options.bn or config.bn_mode]
-    classifiers = [classifier_of(trained, options, bn) for bn in modes]
+    classifiers = [classifier_of(trained, options, bn, builder=builder) for bn in modes]
     way = options.way or config.way
     shot, query = options.shot or config.shot, options.query or config.query
 
@@ -125,12 +131,15 @@ def common(trained: Checkpoint, options: TestOptions, bn: str) -> Report:
 
 
 def one_shot_challenge(
-    trained: Checkpoint, options: TestOptions, runs: Sequence[challenge.Run]
+    trained: Checkpoint,
+    options: TestOptions,
+    runs: Sequence[challenge.Run],
+    builder: Builder | None = None,
 ) -> Report:
     """Measure the error rate on runs of Omniglot's one-shot challenge."""
     bn = options.bn or trained.config.bn_mode
     way = max(run.task.support_y.shape[1] for run in runs)
-    classifier = classifier_of(trained, options, bn, way)
+    classifier = classifier_of(trained, options, bn, way, builder)
     wrong = {}
     for run in runs:
         (result,) = measure([classifier], run.task, every_step=False)
@@ -149,14 +158,18 @@ class Answered(NamedTuple):
 
 
 def own_pictures(
-    trained: Checkpoint, options: TestOptions, classes: Sequence[Path], queries: Sequence[str]
+    trained: Checkpoint,
+    options: TestOptions,
+    classes: Sequence[Path],
+    queries: Sequence[str],
+    builder: Builder | None = None,
 ) -> Answered:
     """Classify the user's own pictures after those in the folders of `classes`."""
     size = trained.data.image_size
     support = pictures.read_support(classes, size)
     query = pictures.read_queries(queries, support.classes, size)
     bn = options.bn or "inductive"  # a few pictures have no statistics to speak of
-    classifier = classifier_of(trained, options, bn, len(classes))
+    classifier = classifier_of(trained, options, bn, len(classes), builder)
     p = probabilities(classifier, support.x[None], support.y[None], query.x[None])[0]
     best = p.argmax(axis=1)
     report = {

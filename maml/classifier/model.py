@@ -13,6 +13,7 @@ import paddle
 from maml.classifier.choose import weight_file
 from maml.classifier.images import as_images
 from maml.config import GRADIENT
+from maml.networks.file import Builder, read_builder
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
@@ -28,6 +29,7 @@ class FewShotClassifier:
 
     Args:
         trained (Checkpoint): the weights.
+        builder (Builder | None): the network's file, where it is of the user's own.
         **options: settings that an evaluation may change, such as inner_steps_test or bn. By
             default batch normalisation is inductive, so that no picture's answer depends on
             another's.
@@ -43,8 +45,8 @@ class FewShotClassifier:
         ['a', 'a']
     """
 
-    def __init__(self, trained: Checkpoint, **options: Any):
-        self.trained = trained
+    def __init__(self, trained: Checkpoint, builder: Builder | None = None, **options: Any):
+        self.trained, self.builder = trained, builder
         self.options = {"bn": "inductive", **options}
         self.classes_: list[Hashable] | None = None
         self._support: tuple[np.ndarray, np.ndarray] | None = None
@@ -83,7 +85,7 @@ class FewShotClassifier:
             classes = sorted(set(labels), key=repr)
         if len(classes) < 2:
             raise UserError("at least two classes are needed to tell one from another")
-        learner = restore(self.trained, len(classes), **self.options)
+        learner = restore(self.trained, len(classes), self.builder, **self.options)
         outputs = self._outputs(x, labels)
         y = np.array([outputs[label] for label in labels])
         x, y = self._ordered(x, y)
@@ -165,12 +167,14 @@ def balanced(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[turns], y[turns]
 
 
-def load(name: str | Path, **options: Any) -> FewShotClassifier:
+def load(name: str | Path, network: str | None = None, **options: Any) -> FewShotClassifier:
     """Load a classifier.
 
     Args:
         name (str | Path): a file of weights that `train.py` or `FewShotClassifier.save` wrote, or
             the name of weights that come with the project, such as "protonet_60w1s".
+        network (str | None): path/to/file.py:function, for weights that were trained with a network
+            of your own. The file is imported.
         **options: settings that an evaluation may change, such as inner_steps_test.
 
     Returns:
@@ -186,7 +190,8 @@ def load(name: str | Path, **options: Any) -> FewShotClassifier:
         'protonet'
     """
     path = weight_file(name)
-    model = FewShotClassifier(read(path), **options)
+    builder = read_builder(network) if network else None
+    model = FewShotClassifier(read(path), builder, **options)
     support = safe_pickle.load(path).get(SUPPORT)
     if support is None:
         return model

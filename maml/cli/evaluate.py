@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maml.config import GRADIENT, METHODS, METRIC
+from maml.config import GRADIENT, METHODS, METRIC, OWN_NETWORK
 from maml.evaluation.options import TestOptions
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
 from maml.system.progress import watched
 
 if TYPE_CHECKING:
+    from maml.networks.file import Builder
     from maml.training.checkpoint import Checkpoint
 
 EXAMPLE = """examples:
@@ -75,6 +76,12 @@ def parser() -> errors.Parser:
     )
     which.add_argument(
         "--algorithm", choices=METHODS, help="choose among the weights of this method"
+    )
+    which.add_argument(
+        "--network",
+        metavar="FILE.py:FUNCTION",
+        help="the file of your own network, for weights that were trained with one; it is imported "
+        "from here alone, never because a checkpoint names it",
     )
     changes = parser.add_argument_group("what to change of the trained learner")
     tune = parser.add_argument_group(
@@ -209,11 +216,37 @@ def work(arguments: argparse.Namespace, options: TestOptions) -> int:
         trained = read(weight_file(arguments.checkpoint))
     else:
         trained = search(arguments, options, classes, processes.first)
+    arguments.builder = builder_of(arguments.network, trained, processes.first)
     if arguments.support:
         return own_pictures(arguments, options, trained, classes)
     if arguments.runs:
         return one_shot_challenge(arguments, options, trained, processes)
     return random_tasks(arguments, options, trained, processes)
+
+
+def builder_of(network: str | None, trained: Checkpoint, tell: bool) -> Builder | None:
+    """Return the user's own network that the weights were trained with, if they were."""
+    if not OWN_NETWORK.fullmatch(trained.config.network):
+        if network:
+            raise errors.UserError(
+                f"{trained.path}: was trained with the network {trained.config.network} of this "
+                "project; drop --network"
+            )
+        return None
+    if network is None:
+        raise errors.UserError(
+            f"{trained.path}: was trained with a network of the user's own; name its file by "
+            f"--network {trained.config.network}, if you trust it"
+        )
+    from maml.networks.file import read_builder
+
+    builder = read_builder(network)
+    if builder.sha256 != trained.network_sha256 and tell:
+        print(
+            f"warning: {network} has changed since {trained.path} was trained with it",
+            file=sys.stderr,
+        )
+    return builder
 
 
 def search(
@@ -272,6 +305,7 @@ def random_tasks(
         processes=processes,
         progress=progress,
         every_step=not arguments.last_step,
+        builder=arguments.builder,
     )
     if not processes.first:
         return 0
@@ -290,7 +324,7 @@ def draw(arguments, trained, measured, images, rows) -> None:
     sampler, result = measured.tasks(), measured.results[0]
     drawn = drawn_tasks(sampler, arguments.tasks)
     found = {
-        **figures.of_checkpoint(trained, measured.classifier, sampler),
+        **figures.of_checkpoint(trained, measured.classifier, sampler, arguments.builder),
         "characters.png": figures.of_characters(images, rows, sampler.rng),
     }
     if not result.correct.all():
@@ -320,7 +354,7 @@ def one_shot_challenge(
             "for an error rate to compare",
             file=sys.stderr,
         )
-    report = measure.one_shot_challenge(trained, options, runs)
+    report = measure.one_shot_challenge(trained, options, runs, arguments.builder)
     print(json.dumps(report) if arguments.json else console.of_challenge(report))
     return 0
 
@@ -332,7 +366,9 @@ def own_pictures(
     from maml.classifier import measure
     from maml.reports import console
 
-    answered = measure.own_pictures(trained, options, classes, arguments.query_images)
+    answered = measure.own_pictures(
+        trained, options, classes, arguments.query_images, arguments.builder
+    )
     report = answered.report
     print(json.dumps(report, ensure_ascii=False) if arguments.json else console.of_pictures(report))
     if arguments.figures:

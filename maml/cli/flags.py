@@ -20,8 +20,11 @@ def add_flag(group: Any, f: dataclasses.Field, default: Any = argparse.SUPPRESS)
     if kind is bool:
         group.add_argument(*names, action=argparse.BooleanOptionalAction, **options)
         return
-    metavar = None if f.metadata["choices"] else kind.__name__.upper()
-    group.add_argument(*names, type=kind, metavar=metavar, choices=f.metadata["choices"], **options)
+    choices = f.metadata["choices"]
+    metavar = None if choices else kind.__name__.upper()
+    if f.name == "network":  # a file of the user's own is checked with the other settings
+        metavar, choices = "{" + ",".join(choices) + "}", None
+    group.add_argument(*names, type=kind, metavar=metavar, choices=choices, **options)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

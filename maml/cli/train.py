@@ -4,11 +4,17 @@ run for VisualDL."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from maml.cli import flags
-from maml.config import Config
+from maml.config import OWN_NETWORK, Config
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from maml.networks.from_layer import LayerNetwork
 
 EXAMPLE = """examples:
   python train.py --way 5 --shot 1                          MAML with the defaults
@@ -53,6 +59,7 @@ def work(config: Config, resume: bool) -> int:
     processes = Processes(gpu)
 
     from maml.data.arrays import read_arrays
+    from maml.networks.file import read_builder
     from maml.reports.log import ConsoleLog
     from maml.training.build import build_learner
     from maml.training.checkpoint import read
@@ -63,7 +70,10 @@ def work(config: Config, resume: bool) -> int:
     if config.gpu and not gpu and processes.first:
         print(device.NO_GPU, flush=True)
     arrays, index = read_arrays(config.data)
-    learner = build_learner(config, index.image_size, processes.average)
+    builder = read_builder(config.network) if OWN_NETWORK.fullmatch(config.network) else None
+    learner = build_learner(config, index.image_size, processes.average, builder)
+    if builder and processes.first:
+        try_network(config, learner.network, arrays["train"])  # type: ignore[arg-type]
     if config.start and not resume:
         origin = read(config.start)
         for part in ("val", "test"):
@@ -78,3 +88,19 @@ def work(config: Config, resume: bool) -> int:
     log = ConsoleLog(run, "GPU" if gpu else "CPU")
     log.close(run.train(log))
     return 0
+
+
+def try_network(config: Config, network: LayerNetwork, images: np.ndarray) -> None:
+    """Check a network of the user's own before it is trained, and tell how it runs."""
+    import paddle
+
+    from maml.data.tasks import as_ink
+    from maml.networks.check import check_second_order
+
+    x = paddle.to_tensor(as_ink(images[:2, :4]).reshape([2, 4, 1, *images.shape[-2:]]))
+    network(x)
+    second = ""
+    if config.algorithm == "maml" and not config.first_order:
+        error = check_second_order(network, x[:1])
+        second = f"; second derivatives agree with float64 differences to {error:.0e}"
+    print(f"network: {config.network}, {network.how()}{second}", flush=True)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from maml.algorithms.learner import Classifier
 from maml.data.tasks import Sampler, TaskIndices
 from maml.evaluation.accuracy import measure
+from maml.networks.file import Builder
 from maml.reports import plots
 from maml.system import files
 from maml.training.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ TASKS = 32  # behind the accuracies over update steps
 
 
 def of_checkpoint(
-    trained: Checkpoint, classifier: Classifier, sampler: Sampler
+    trained: Checkpoint, classifier: Classifier, sampler: Sampler, builder: Builder | None = None
 ) -> dict[str, Figure]:
     """Return figures by file name, of `classifier`, which has the checkpoint's weights."""
     name, task = trained.path.stem, sampler.sample(1)
@@ -44,7 +45,7 @@ def of_checkpoint(
     tasks = sampler.sample(TASKS)
     (steps,) = measure([classifier], tasks)
     if steps.accuracies.shape[1] > 1:  # there are update steps
-        (before,) = measure([untrained(trained)], tasks)
+        (before,) = measure([untrained(trained, builder)], tasks)
         compared = {
             "before meta-training": before.accuracies,
             "after meta-training": steps.accuracies,

@@ -17,17 +17,22 @@ from maml.algorithms.metric import MetricLearner
 from maml.algorithms.protonet import ProtoNet
 from maml.algorithms.reptile import Reptile
 from maml.algorithms.siamese import Pairs, Triplets
-from maml.config import METRIC, Config
+from maml.config import METRIC, OWN_NETWORK, Config
 from maml.data.distortions import distorted_views
 from maml.data.streams import Stream, generator
 from maml.networks.base import Network
 from maml.networks.build import build_network
+from maml.networks.file import Builder
+from maml.system.errors import UserError
 
 Average = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def build_learner(
-    config: Config, image_size: int = 28, average: Average = fn.mean_over_tasks
+    config: Config,
+    image_size: int = 28,
+    average: Average = fn.mean_over_tasks,
+    builder: Builder | None = None,
 ) -> Learner:
     """Return the learner that `config` describes, with initial weights from its seed.
 
@@ -35,16 +40,24 @@ def build_learner(
         config (Config): the settings.
         image_size (int): side of the images, in pixels.
         average (Callable): takes tensors [T, ...] to their means over the tasks of all processes.
+        builder (Builder | None): the user's own network, where the configuration names a file.
+
+    Raises:
+        UserError: if the configuration names a file, and there is no builder.
     """
     metric = config.algorithm in METRIC
-    network = build_network(
-        usual_network(config) if config.network == "auto" else config.network,
-        None if metric else config.way,
-        generator(config.seed, Stream.WEIGHTS),
-        image_size,
-        config.filters,
-        config.dense_deviation,
-    )
+    way = None if metric else config.way
+    network: Network
+    if OWN_NETWORK.fullmatch(config.network):
+        if builder is None:
+            raise UserError(
+                f"its network is the user's own, {config.network}; name that file by --network"
+            )
+        network = builder.network(way, image_size, seed=config.seed)
+    else:
+        kind = usual_network(config) if config.network == "auto" else config.network
+        rng = generator(config.seed, Stream.WEIGHTS)
+        network = build_network(kind, way, rng, image_size, config.filters, config.dense_deviation)
     transductive, copies = config.bn_mode == "transductive", config.distortions_test
     if metric:
         views = partial(_views, copies=copies)

@@ -36,6 +36,7 @@ class Checkpoint:
             "accuracies" after each inner step.
         seconds (float): training time.
         machine (str): the processor that it was trained on, last.
+        network_sha256 (str): of the file of a network of the user's own, else empty.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Checkpoint:
     history: list[dict[str, Any]]
     seconds: float
     machine: str
+    network_sha256: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -76,6 +78,7 @@ class Checkpoint:
             "history": self.history,
             "seconds": self.seconds,
             "machine": self.machine,
+            **({"network_sha256": self.network_sha256} if self.network_sha256 else {}),
         }
 
     def save(self) -> None:
@@ -148,6 +151,7 @@ def _contents(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
         "history": state["history"],
         "seconds": float(seconds) if isinstance(seconds, (int, float)) else 0.0,
         "machine": machine or "",
+        "network_sha256": str(state.get("network_sha256", "")),
     }
 
 

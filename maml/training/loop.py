@@ -165,6 +165,7 @@ class Trainer:
             "history": self.history,
             "seconds": self.seconds,
             "machine": machine(),
+            "network_sha256": getattr(self.learner.network, "sha256", ""),
         }
 
     def resume(self) -> None:

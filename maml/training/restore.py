@@ -9,19 +9,23 @@ import numpy as np
 
 from maml.algorithms.learner import Learner
 from maml.config import METRIC, Config
+from maml.networks.file import Builder
 from maml.system.errors import UserError
 from maml.training.build import build_learner
 from maml.training.checkpoint import Checkpoint
 from maml.training.weights import set_weights, weights
 
 
-def restore(trained: Checkpoint, way: int | None = None, **changes: Any) -> Learner:
+def restore(
+    trained: Checkpoint, way: int | None = None, builder: Builder | None = None, **changes: Any
+) -> Learner:
     """Return a learner with a checkpoint's weights.
 
     Args:
         trained (Checkpoint): the checkpoint.
         way (int | None): classes of its tasks; None for as many as in training. With fewer classes
             than in training, the inner learning rate falls, see `inner_lr_scale`.
+        builder (Builder | None): the network's file, where it is of the user's own.
         **changes: settings of its configuration that do not touch the weights, such as
             inner_steps_test.
 
@@ -41,7 +45,7 @@ def restore(trained: Checkpoint, way: int | None = None, **changes: Any) -> Lear
     keys = ("train_way", "train_shot", "train_query")
     as_trained = dict(zip(keys, trained.config.train_task))
     config = dataclasses.replace(trained.config, **{**as_trained, **changes, "way": way})
-    learner = build_learner(config, trained.data.image_size)
+    learner = build_learner(config, trained.data.image_size, builder=builder)
     image_size = trained.data.image_size
     set_weights(learner, fitting(learner, trained), trained.running, image_size, trained.path)
     return learner
@@ -93,6 +97,6 @@ def start_from(learner: Learner, trained: Checkpoint) -> None:
     set_weights(learner, mixed, [], trained.data.image_size, trained.path)
 
 
-def untrained(trained: Checkpoint) -> Learner:
+def untrained(trained: Checkpoint, builder: Builder | None = None) -> Learner:
     """Return the learner of the checkpoint's configuration before its training."""
-    return build_learner(trained.config, trained.data.image_size)
+    return build_learner(trained.config, trained.data.image_size, builder=builder)
