@@ -14,7 +14,7 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from PIL import Image
 
 from maml.algorithms.finetune import FineTune

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "maml_omniglot.ipynb"
 FORERUNNERS = ["x_train = np.load('omniglot_train.npy')\n", "plt.imshow(x_train[0,0,0])"]

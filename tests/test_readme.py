@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, script
+from helpers import ROOT, script
 from PIL import Image
 
 from maml.config import ALIASES, FIELDS, GRADIENT, make, read_yaml

@@ -1,5 +1,5 @@
 import pytest
-from conftest import ROOT, script
+from helpers import ROOT, script
 
 sine = pytest.importorskip("examples.sine", reason="examples/ is beside tests/")
 

@@ -19,6 +19,8 @@ from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
 from maml.training.restore import restore
 
+COUNT_IMAGES = (*GRADIENT, "matching")
+"""methods for which a class with more images counts more: means, or attention, over all images"""
 SUPPORT = "support"  # the key of what a fitted classifier's file holds beside a checkpoint's
 
 
@@ -89,7 +91,7 @@ class FewShotClassifier:
         outputs = self._outputs(x, labels)
         y = np.array([outputs[label] for label in labels])
         x, y = self._ordered(x, y)
-        if self.trained.config.algorithm in GRADIENT:
+        if self.trained.config.algorithm in COUNT_IMAGES:
             x, y = balanced(x, y)
         with self._lock:
             *_, adapted = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
@@ -158,8 +160,8 @@ class FewShotClassifier:
 def balanced(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a support in which every class has as many images as the largest one, by repetition.
 
-    The loss and the batch statistics of a gradient method are means over images, so that a class
-    with fewer of them would count less.
+    The loss and the batch statistics of a gradient method are means over images, and the attention
+    of Matching Networks is shared by them, so that a class with fewer of them would count less.
     """
     of_class = [np.flatnonzero(y == k) for k in range(y.max() + 1)]
     most = max(map(len, of_class))

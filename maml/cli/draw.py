@@ -4,7 +4,8 @@ names at once. The page is served to this machine alone.
 
 from __future__ import annotations
 
-from maml.draw.server import create, find_models
+from collections.abc import Sequence
+
 from maml.system import device, errors, launch
 from maml.system.errors import UserError
 
@@ -14,8 +15,9 @@ EXAMPLE = """examples:
 """
 
 
-def main() -> int:
-    parser = errors.Parser(__doc__, EXAMPLE)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the flags; start the process that serves, or be it."""
+    parser = errors.Parser(__doc__ or "", EXAMPLE, prog="python -m maml draw")
     parser.add_argument(
         "--checkpoints",
         default="checkpoints",
@@ -29,11 +31,14 @@ def main() -> int:
         metavar="INT",
         help="of the page on 127.0.0.1 (default: %(default)s)",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if not launch.is_worker():
         return launch.start(1)
     device.end_with_parent()
     device.use_device(False)
+
+    from maml.draw.server import create, find_models
+
     models = find_models(arguments.checkpoints)
     print(
         f"draw on http://127.0.0.1:{arguments.port} with {', '.join(models)}; Ctrl-C ends",

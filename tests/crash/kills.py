@@ -21,59 +21,21 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from helpers import same
 
 from maml.data import stand_in
 from maml.data.arrays import convert, save_arrays
 from maml.system import device, safe_pickle
 
 METHODS = {
-    "maml": [
-        "--workers",
-        "2",
-        "--task_num",
-        "2",
-        "--glob_update_step",
-        "1",
-        "--glob_update_step_test",
-        "1",
-    ],
-    "protonet": ["--algorithm", "protonet", "--train_way", "10", "--task_num", "1"],
-    "siamese": [
-        "--algorithm",
-        "siamese",
-        "--train_way",
-        "10",
-        "--train_query",
-        "1",
-        "--task_num",
-        "1",
-    ],
+    "maml": "--workers 2 --meta_batch_size 2 --inner_steps 1 --inner_steps_test 1",
+    "protonet": "--algorithm protonet --train_way 10 --meta_batch_size 1",
+    "siamese": "--algorithm siamese --train_way 10 --train_query 1 --meta_batch_size 1",
 }
-OFTEN = [
-    "--k_query",
-    "1",
-    "--save_every",
-    "1",
-    "--val_every",
-    "20",
-    "--val_tasks",
-    "2",
-    "--print_every",
-    "50",
-]
+OFTEN = "--query 1 --save_every 1 --val_every 20 --val_tasks 2 --print_every 50"
 COMPARED = ("weights", "running", "optimizer", "tasks", "best", "epoch", "history")
-
-
-def same(a: object, b: object) -> bool:
-    """Whether two states are equal to the bit."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    return a == b
 
 
 def alive(group: int) -> list[int]:
@@ -92,7 +54,7 @@ def alive(group: int) -> list[int]:
 class Experiment:
     """Runs of one method in a folder of its own, as `kill` and `finish` go on with it."""
 
-    def __init__(self, method: str, epochs: int, data: Path, folder: Path):
+    def __init__(self, method: str, iterations: int, data: Path, folder: Path):
         self.folder = folder
         self.command = [
             sys.executable,
@@ -105,10 +67,10 @@ class Experiment:
             str(folder / "checkpoints"),
             "--workers",
             "1",
-            "--epochs",
-            str(epochs),
-            *METHODS[method],
-            *OFTEN,
+            "--meta_iterations",
+            str(iterations),
+            *METHODS[method].split(),
+            *OFTEN.split(),
         ]
         self.environment = {**os.environ, **device.environment()}
         self.name = method
@@ -166,7 +128,7 @@ class Experiment:
 
 def torment(
     method: str,
-    epochs: int,
+    iterations: int,
     data: Path,
     folder: Path,
     kills: int,
@@ -175,11 +137,11 @@ def torment(
 ) -> None:
     """Kill runs of `method`, and compare the end of each with that of an undisturbed run."""
     began = time.monotonic()
-    expected = Experiment(method, epochs, data, folder / "undisturbed").finish()
+    expected = Experiment(method, iterations, data, folder / "undisturbed").finish()
     whole = time.monotonic() - began
     done = 0
     for number in itertools.count():
-        experiment = Experiment(method, epochs, data, folder / f"killed{number}")
+        experiment = Experiment(method, iterations, data, folder / f"killed{number}")
         while done < kills:
             after = rng.uniform(0.0, 1.2 * whole)
             epoch = experiment.kill(after)
@@ -188,7 +150,7 @@ def torment(
             done += 1
             say(f"{method}: kill {done:2} after {after:5.2f} s, epoch {epoch} saved")
         state = experiment.finish()
-        different = [key for key in COMPARED if not same(state[key], expected[key])]
+        different = [key for key in COMPARED if not same(state[key], expected[key], but=())]
         assert not different, f"{method}: {', '.join(different)} differ from the undisturbed run's"
         say(f"{method}: its end is the undisturbed run's to the bit")
         if done == kills:
@@ -203,7 +165,7 @@ def main() -> None:
         "--kills", type=int, default=50, help="in all, shared by the methods (default: %(default)s)"
     )
     parser.add_argument(
-        "--epochs", type=int, default=300, help="of each run (default: %(default)s)"
+        "--meta_iterations", type=int, default=300, help="of each run (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     arguments = parser.parse_args()
@@ -214,7 +176,7 @@ def main() -> None:
         save_arrays(*convert(raw, 28, "random", 0), data)
         shares = np.diff(np.linspace(0, arguments.kills, len(METHODS) + 1).astype(int))
         for method, kills in zip(METHODS, shares):
-            torment(method, arguments.epochs, data, Path(folder) / method, int(kills), rng)
+            torment(method, arguments.iterations, data, Path(folder) / method, int(kills), rng)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-import sys
-from pathlib import Path
-
 import numpy as np
+import pytest
+from crash import kills
 
-sys.path.insert(0, str(Path(__file__).parent))
-import kills
 
-
+@pytest.mark.slow
 def test_three_kills_change_nothing(data, tmp_path):
     said = []
     kills.torment("maml", 30, data, tmp_path, 3, np.random.default_rng(0), said.append)

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import ROOT, check_twice_differentiable, numerical_gradient, relative_error
+from helpers import ROOT, check_twice_differentiable, numerical_gradient, relative_error
 from paddle import nn
 
 import maml

@@ -1,0 +1,251 @@
+"""The classifier that users hold in their hands: load, fit, predict, score, save."""
+
+import os
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from helpers import ROOT
+from PIL import Image
+
+import maml
+from maml.data import stand_in
+from maml.data.arrays import convert
+from maml.system import safe_pickle
+from maml.system.errors import UserError
+
+# one of each method, and of MAML a classifier of exactly the classes that are asked for
+WEIGHTS = ["maml_5w1s", "maml_20w1s", "fomaml_5w1s", "reptile_5w5s", "protonet_60w1s"]
+WEIGHTS += ["matching_20w1s", "siamese_pairs", "siamese_triplets"]
+WAY = 5
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """Drawings [characters, 20, 28, 28] uint8 of characters that nothing was trained on."""
+    folder = tmp_path_factory.mktemp("drawings") / "raw"
+    stand_in.write(folder, alphabets=5, characters=2, seed=8)
+    arrays, _ = convert(folder, 28, "random", 0)
+    return np.concatenate(list(arrays.values()))[:, :, 0]
+
+
+def support(drawings, counts=(3,) * WAY, names="abcde"):
+    """Images and labels, so many of each class."""
+    images = np.concatenate([drawings[k, :n] for k, n in enumerate(counts)])
+    return images, [name for name, n in zip(names, counts) for _ in range(n)]
+
+
+def queries(drawings, names="abcde"):
+    """Three other drawings of each class."""
+    return drawings[: len(names), 10:13].reshape(-1, 28, 28), [n for n in names for _ in range(3)]
+
+
+@pytest.fixture(scope="module", params=WEIGHTS)
+def name(request):
+    return request.param
+
+
+def test_a_round_trip_of_every_method(name, drawings, tmp_path, monkeypatch):
+    """From another folder; what is saved says to the bit what it said before."""
+    monkeypatch.chdir(tmp_path)
+    model = maml.load(name)
+    assert model.classes_ is None and model.image_size == 28
+    assert model.fit(*support(drawings)) is model and model.classes_ == list("abcde")
+    asked, labels = queries(drawings)
+    p = model.predict_proba(asked)
+    assert p.shape == (15, WAY) and p.dtype == np.float32
+    assert np.allclose(p.sum(axis=1), 1, atol=1e-5) and p.min() >= 0
+    predicted = model.predict(asked)
+    assert predicted == [model.classes_[k] for k in p.argmax(axis=1)]
+    share = sum(a == b for a, b in zip(predicted, labels)) / 15
+    assert model.score(asked, labels) == pytest.approx(share) and share >= 0.6
+    model.save("new/mine.pkl")
+    again = maml.load("new/mine.pkl")
+    assert again.classes_ == list("abcde") and (again.predict_proba(asked) == p).all()
+    assert again.trained.state()["config"] == model.trained.state()["config"]
+
+
+def test_a_classifier_that_learned_nothing_is_saved_as_its_weights(drawings, tmp_path):
+    maml.load("protonet_60w1s").save(tmp_path / "a.pkl")
+    again = maml.load(tmp_path / "a.pkl")
+    assert again.classes_ is None
+    expected = maml.load("protonet_60w1s").fit(*support(drawings)).predict_proba(drawings[0, :2])
+    assert (again.fit(*support(drawings)).predict_proba(drawings[0, :2]) == expected).all()
+
+
+def test_the_order_of_the_support_changes_nothing(name, drawings, rng):
+    """Though the classes have different numbers of images."""
+    images, labels = support(drawings, counts=(1, 3, 2, 5, 1))
+    asked, _ = queries(drawings)
+    expected = maml.load(name).fit(images, labels).predict_proba(asked)
+    for _ in range(2):
+        order = rng.permutation(len(labels))
+        shuffled = maml.load(name).fit(images[order], [labels[n] for n in order])
+        assert (shuffled.predict_proba(asked) == expected).all()
+
+
+def test_the_names_of_classes_change_nothing(name, drawings):
+    """Columns follow the sorted names."""
+    images, labels = support(drawings, counts=(2, 3, 2, 1, 2))
+    asked, _ = queries(drawings)
+    expected = maml.load(name).fit(images, labels).predict_proba(asked)
+    renamed = maml.load(name).fit(images, [-ord(label) for label in labels])
+    assert renamed.classes_ == sorted(-ord(label) for label in "abcde")
+    assert (renamed.predict_proba(asked)[:, ::-1] == expected).all()
+
+
+def test_each_class_counts_the_same_whatever_its_number_of_images(name, drawings):
+    """Four copies of one class's only image teach what four copies of all images do."""
+    images, labels = support(drawings, counts=(1,) * WAY)
+    asked, _ = queries(drawings)
+    expected = maml.load(name).fit(np.repeat(images, 4, axis=0), np.repeat(labels, 4).tolist())
+    more = np.concatenate([images, images[[0, 0, 0]]])
+    found = maml.load(name).fit(more, [*labels, "a", "a", "a"]).predict_proba(asked)
+    assert np.allclose(found, expected.predict_proba(asked), atol=1e-4)
+
+
+def test_an_answer_depends_on_no_other_query(name, drawings):
+    model = maml.load(name).fit(*support(drawings))
+    asked, _ = queries(drawings)
+    alone = np.concatenate([model.predict_proba(image[None]) for image in asked])
+    assert np.allclose(alone, model.predict_proba(asked), atol=1e-4)
+
+
+def test_images_are_what_a_user_has(drawings, tmp_path):
+    """Paths, PIL images, arrays of either type and any number of axes."""
+    model = maml.load("protonet_60w1s").fit(*support(drawings))
+    image = drawings[0, 10]
+    expected = model.predict_proba(image[None])
+    for form in (image, [image], image[None, None], image / 255, [image[None]]):
+        assert np.allclose(model.predict_proba(form), expected, atol=1e-6)
+    paper = Image.fromarray(255 - image).resize((280, 280))
+    paper.save(tmp_path / "a.png")
+    of_pictures = model.predict_proba([paper, tmp_path / "a.png", str(tmp_path / "a.png")])
+    assert np.allclose(of_pictures, of_pictures[0], atol=1e-6)
+    assert model.predict(paper) == model.predict(image)
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        ([], "there are no images"),
+        (np.zeros([28]), r"images must be .* not \(28,\)"),
+        ([3], "an image must be a path, a PIL image or an array, not int"),
+        ([np.full([28, 28], 2.0)], "between 0 and 1"),
+        ([np.full([28, 28], np.nan)], "between 0 and 1"),
+        ([Image.new("L", (50, 50), 255)], "shows no ink"),
+        (["nowhere.png"], "nowhere.png: is not a readable picture"),
+    ],
+)
+def test_what_is_no_image_is_refused(drawings, images, message):
+    model = maml.load("protonet_60w1s").fit(*support(drawings))
+    with pytest.raises(UserError, match=message):
+        model.predict(images)
+
+
+def test_mistakes_are_told_in_a_sentence(drawings, tmp_path):
+    model = maml.load("maml_5w1s")
+    images, labels = support(drawings)
+    with pytest.raises(UserError, match="learned no classes yet: call fit first"):
+        model.predict(images)
+    with pytest.raises(UserError, match="there are 15 images, but 14 labels"):
+        model.fit(images, labels[:-1])
+    with pytest.raises(UserError, match="at least two classes"):
+        model.fit(images, ["a"] * 15)
+    six = support(drawings, (1,) * 6, "abcdef")
+    with pytest.raises(UserError, match="was trained for way 5"):
+        model.fit(*six)
+    assert maml.load("protonet_60w1s").fit(*six).classes_ == list("abcdef")
+    model.fit(images, [(label, 1) for label in labels])
+    assert model.predict(images[:1]) == [("a", 1)]
+    with pytest.raises(UserError, match="labels must be texts or numbers to be saved"):
+        model.save(tmp_path / "a.pkl")
+    assert not (tmp_path / "a.pkl").exists()
+
+
+def test_a_failed_fit_leaves_what_was_learned(drawings):
+    model = maml.load("maml_5w1s").fit(*support(drawings))
+    expected = model.predict_proba(drawings[0, 10:11])
+    with pytest.raises(UserError):
+        model.fit(*support(drawings, (1,) * 6, "abcdef"))
+    assert model.classes_ == list("abcde")
+    assert (model.predict_proba(drawings[0, 10:11]) == expected).all()
+
+
+def test_labels_of_several_kinds(drawings):
+    model = maml.load("protonet_60w1s").fit(drawings[:3, 0], ["b", 1, None])
+    assert sorted(map(repr, model.classes_)) == sorted(["'b'", "1", "None"])
+    assert model.predict(drawings[:3, 0]) == ["b", 1, None]
+
+
+def test_options_are_those_of_an_evaluation_and_are_kept(drawings, tmp_path):
+    images, labels = support(drawings)
+    asked, _ = queries(drawings)
+    model = maml.load("maml_5w1s", inner_steps_test=1).fit(images, labels)
+    one = model.predict_proba(asked)
+    assert (one != maml.load("maml_5w1s").fit(images, labels).predict_proba(asked)).any()
+    model.save(tmp_path / "a.pkl")
+    assert (maml.load(tmp_path / "a.pkl").predict_proba(asked) == one).all()
+    with pytest.raises(UserError, match="refine is for protonet, not for maml; drop it"):
+        maml.load("maml_5w1s", refine=3).fit(images, labels)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda support: support.pop("labels"),
+        lambda support: support.update(y=np.array([7] * 15)),
+        lambda support: support.update(options=3),
+        lambda support: support.update(labels=None),
+    ],
+)
+def test_a_spoilt_support_is_refused(drawings, tmp_path, spoil):
+    path = tmp_path / "a.pkl"
+    maml.load("protonet_60w1s").fit(*support(drawings)).save(path)
+    state = safe_pickle.load(path)
+    spoil(state["support"])
+    safe_pickle.save({k: v for k, v in state.items() if k != "format"}, path)
+    with pytest.raises(UserError, match="a.pkl: holds a support that cannot be read"):
+        maml.load(path)
+
+
+def test_loading_executes_nothing(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"weights": [Evil()]}))
+    with pytest.raises(UserError, match="evil.pkl: is not a checkpoint"):
+        maml.load(tmp_path / "evil.pkl")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_several_threads_predict_at_once(drawings):
+    model = maml.load("maml_5w1s").fit(*support(drawings))
+    asked, _ = queries(drawings)
+    expected = [model.predict_proba(asked[k : k + 3]) for k in range(0, 15, 3)]
+    found = [None] * 5
+
+    def ask(k):
+        found[k] = model.predict_proba(asked[3 * k : 3 * k + 3])
+
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((a == b).all() for a, b in zip(found, expected))
+
+
+def test_nothing_is_printed(drawings, capfd):
+    model = maml.load("reptile_5w5s").fit(*support(drawings))
+    model.predict(queries(drawings)[0])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_name_is_found_before_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert maml.load("maml_5w1s").trained.path == ROOT / "checkpoints" / "maml_5w1s.pkl"
+    with pytest.raises(UserError, match="maml_6w1s: no weights of this name; the names are fomaml"):
+        maml.load("maml_6w1s")

@@ -1,0 +1,49 @@
+"""What `python -m maml` lists can be called, also by its old names, and so can the benchmark."""
+
+import pytest
+from helpers import script
+
+from maml.__main__ import COMMANDS, OVERVIEW
+
+OLD = ["maml.draw", "maml.table", "maml.demo_data"]
+
+
+def test_the_overview_is_printed_and_is_its_own_help():
+    said = script("-m", "maml").stdout
+    assert said == f"{OVERVIEW}\n" and len(COMMANDS) >= 6
+    assert OVERVIEW in script("-m", "maml", "--help").stdout
+    assert all(f"python -m maml {name}" in said for name in COMMANDS)
+
+
+def test_an_unknown_command_is_refused_in_a_line():
+    said = script("-m", "maml", "trian", status=2).stderr
+    assert said.startswith("error: ") and "'trian'" in said and said.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [*(["-m", "maml", name] for name in COMMANDS), *(["-m", name] for name in OLD)],
+    ids=" ".join,
+)
+def test_what_the_overview_lists_is_there(words):
+    said = script(*words, "--help").stdout
+    assert said.startswith("usage: ") and "--help" in said
+    listed = words[-1] if words[-1] in COMMANDS else words[-1].rpartition(".")[2]
+    assert listed in said.splitlines()[0]
+
+
+def test_a_checkpoint_that_is_missing_is_not_measured(tmp_path):
+    said = script("-m", "maml.table", "none", "--checkpoints", tmp_path, status=2).stderr
+    assert said.startswith(f"error: {tmp_path}/none.pkl: cannot be read") and said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_a_row_for_a_step():
+    once = ["--rounds", 1, "--repeats", 1]
+    said = script("benchmarks/bench.py", "--only", "reptile_5w5s", *once).stdout
+    table = [line.strip("| ").split(" | ") for line in said.splitlines() if line.startswith("|")]
+    header, _, row = table
+    assert len(row) == len(header) and row[0] == "reptile_5w5s"
+    seconds, *others = (float(cell.rstrip("%")) for cell in row[1:])
+    assert seconds > 0 and all(number > 0 for number in others)

@@ -1,0 +1,165 @@
+import json
+
+import numpy as np
+import pytest
+from helpers import script
+from PIL import Image
+
+from maml.data import challenge
+from maml.data.raw import find_characters
+from maml.system import safe_pickle
+from maml.system.errors import UserError
+
+
+def write_runs(folder, raw, runs=2, way=20):
+    """A challenge of stand-in characters: the items of run 1 are the very drawings of their
+    classes, those of run 2 others.
+    """
+    characters = find_characters(raw)[:way]
+    for run in range(1, runs + 1):
+        here = folder / f"run{run:02}"
+        for part in ("training", "test"):
+            (here / part).mkdir(parents=True)
+        lines = []
+        order = np.random.default_rng(run).permutation(way)
+        for item, c in enumerate(order):
+            for part, name, drawing in (
+                ("training", f"class{c + 1:02}", 0),
+                ("test", f"item{item + 1:02}", run - 1),
+            ):
+                (here / part / f"{name}.png").write_bytes(characters[c].drawings[drawing][1]())
+            lines.append(
+                f"run{run:02}/test/item{item + 1:02}.png run{run:02}/training/class{c + 1:02}.png\n"
+            )
+        (here / "class_labels.txt").write_text("".join(lines))
+    return folder
+
+
+def test_runs_are_read_as_tasks(raw, tmp_path):
+    first, second = challenge.read(write_runs(tmp_path, raw), 28)
+    assert (first.name, second.name) == ("run01", "run02") and challenge.way(tmp_path) == 20
+    task = first.task
+    assert (
+        task.support_x.shape == task.query_x.shape == (1, 20, 1, 28, 28)
+        and task.support_x.max() == 1
+    )
+    assert sorted(task.support_y[0]) == sorted(task.query_y[0]) == list(
+        range(20)
+    ) and task.support_y[0].tolist() != list(range(20))
+    for x, y in zip(task.query_x[0], task.query_y[0]):  # in run 1 a query is its class's image
+        assert (x == task.support_x[0][task.support_y[0] == y]).all()
+
+
+def test_error_rates_of_a_trained_model(raw, data, tmp_path):
+    write_runs(tmp_path / "runs", raw)
+    folders = [
+        "--data",
+        data,
+        "--logdir",
+        tmp_path / "log",
+        "--checkpoints",
+        tmp_path / "checkpoints",
+    ]
+    script(
+        "train.py",
+        *folders,
+        "--algorithm",
+        "siamese",
+        "--train_way",
+        10,
+        "--train_shot",
+        1,
+        "--train_query",
+        1,
+        "--meta_batch_size",
+        1,
+        "--meta_iterations",
+        2,
+        "--val_tasks",
+        2,
+        "--objective",
+        "triplets",
+        "--name",
+        "s",
+    )
+    evaluate = [
+        "evaluate.py",
+        "--checkpoint",
+        tmp_path / "checkpoints" / "s.pkl",
+        "--runs",
+        tmp_path / "runs",
+        "--workers",
+        1,
+    ]
+    report = json.loads(script(*evaluate, "--json").stdout)
+    assert report["runs"]["run01"] == 0 and report["error"] == pytest.approx(
+        sum(report["runs"].values()) / 2
+    )
+    state = safe_pickle.load(tmp_path / "checkpoints" / "s.pkl")
+    for name, way, split in (
+        ("more", 10, "background"),
+        ("twenty", 20, "random"),
+        ("best", 20, "background"),
+    ):
+        safe_pickle.save(
+            {
+                **state,
+                "config": {**state["config"], "way": way},
+                "data": {**state["data"], "split": split},
+            },
+            tmp_path / "checkpoints" / f"{name}.pkl",
+        )
+    found = script(
+        "evaluate.py",
+        "--checkpoints",
+        tmp_path / "checkpoints",
+        "--runs",
+        tmp_path / "runs",
+        "--workers",
+        1,
+        "--distortions_test",
+        1,
+    ).stdout
+    assert "best.pkl: siamese" in found and "1 distorted copies" in found
+    done = script(*evaluate, "--finetune", 3)
+    assert (
+        "run01  error   0.0%" in done.stdout
+        and "overall error rate of 2 runs" in done.stdout
+        and "split background" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (
+            lambda folder: (folder / "run01" / "class_labels.txt").unlink(),
+            "no runNN/class_labels.txt in it",
+        ),
+        (
+            lambda folder: (folder / "run01" / "class_labels.txt").write_text(
+                "run01/test/item01.png run01/training/none.png"
+            ),
+            "run01/class_labels.txt: line 1, .*does not name a test item and its class",
+        ),
+        (
+            lambda folder: (folder / "run01" / "class_labels.txt").write_text("\n"),
+            "one test item, found 20 and 0",
+        ),
+        (
+            lambda folder: (folder / "run01" / "test" / "item03.png").write_bytes(b"no"),
+            "item03.png: is not a readable image",
+        ),
+        (
+            lambda folder: Image.new("L", (9, 9)).save(
+                folder / "run01" / "training" / "class02.png"
+            ),
+            "class02.png: is 9 x 9 pixels",
+        ),
+    ],
+)
+def test_broken_runs_are_refused(raw, tmp_path, spoil, message):
+    write_runs(tmp_path, raw, runs=1)
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message):
+        challenge.read(tmp_path, 28)

@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+
+from maml.data.distortions import with_distortions
+from maml.data.tasks import AlphabetSampler, TaskSampler
+from maml.system.errors import UserError
+
+
+def named_images(classes=12, drawings=20, versions=1):
+    """Images whose pixels say which class, drawing and version they are."""
+    images = np.zeros((classes, drawings, versions, 2, 2), np.uint8)
+    c, d, v = np.indices(images.shape[:3])
+    images[..., 0, 0], images[..., 0, 1], images[..., 1, 0] = c, d, v
+    return images
+
+
+def names(x):
+    """[T, N, 1, 2, 2] -> class, drawing and version of each image, [T, N] each."""
+    values = np.round(x[:, :, 0] * 255).astype(int)
+    return values[..., 0, 0], values[..., 0, 1], values[..., 1, 0]
+
+
+def test_shapes_and_types(rng):
+    tasks = TaskSampler(named_images(), 5, 2, 3, rng).sample(7)
+    assert [a.shape for a in tasks] == [(7, 10, 1, 2, 2), (7, 10), (7, 15, 1, 2, 2), (7, 15)]
+    assert [a.dtype for a in tasks] == [np.float32, np.int64, np.float32, np.int64]
+    assert 0 <= tasks.support_x.min() and tasks.support_x.max() <= 1
+
+
+def test_labels_name_classes_and_support_and_query_share_no_drawing(rng):
+    tasks = TaskSampler(named_images(versions=3), 5, 2, 4, rng).sample(50)
+    for t in range(50):
+        support, query = [[a[t] for a in names(x)] for x in (tasks.support_x, tasks.query_x)]
+        class_of = dict(zip(tasks.support_y[t], support[0]))
+        assert len(set(class_of.values())) == 5
+        assert all(
+            class_of[y] == c
+            for y, c in [*zip(tasks.support_y[t], support[0]), *zip(tasks.query_y[t], query[0])]
+        )
+        assert (
+            np.bincount(tasks.support_y[t]).tolist() == [2] * 5
+            and np.bincount(tasks.query_y[t]).tolist() == [4] * 5
+        )
+        drawn = [*zip(*support[:2]), *zip(*query[:2])]
+        assert len(set(drawn)) == len(drawn)
+
+
+def test_labels_and_order_are_random(rng):
+    tasks = TaskSampler(named_images(5), 5, 1, 1, rng).sample(400)
+    for y in range(
+        5
+    ):  # with as many classes as ways, each class must get each label in about a fifth of the tasks
+        share = np.bincount(names(tasks.support_x)[0][tasks.support_y == y], minlength=5) / 400
+        assert (abs(share - 0.2) < 0.1).all()
+        assert (abs(np.bincount(tasks.support_y[:, y], minlength=5) / 400 - 0.2) < 0.1).all()
+
+
+def test_every_class_drawing_and_version_comes_up(rng):
+    tasks = TaskSampler(named_images(versions=2), 5, 1, 4, rng).sample(1000)
+    c, d, v = names(tasks.query_x)
+    assert (
+        set(c.ravel()) == set(range(12))
+        and set(d.ravel()) == set(range(20))
+        and set(v.ravel()) == {0, 1}
+    )
+
+
+def test_the_same_seed_gives_the_same_tasks_and_another_other_ones():
+    def draw(seed):
+        return TaskSampler(named_images(), 5, 1, 3, np.random.default_rng(seed)).sample(4)
+
+    assert all((a == b).all() for a, b in zip(draw(1), draw(1)))
+    assert not (draw(1).query_x == draw(2).query_x).all()
+
+
+def test_parts_are_the_whole_and_leave_the_generator_alike():
+    whole = TaskSampler(named_images(), 5, 1, 3, np.random.default_rng(1), rotations=True)
+    parts = [
+        TaskSampler(named_images(), 5, 1, 3, np.random.default_rng(1), rotations=True)
+        for _ in range(2)
+    ]
+    for _ in range(
+        2
+    ):  # the second round proves that the first left all generators in the same state
+        expected = whole.sample(6)
+        found = [parts[0].sample(6, slice(0, 3)), parts[1].sample(6, slice(3, 6))]
+        assert all((np.concatenate(pair) == a).all() for a, *pair in zip(expected, *found))
+
+
+def test_rotations_are_classes_of_their_own(rng):
+    images = np.zeros((1, 20, 1, 2, 2), np.uint8)
+    images[..., 0, 0] = 255
+    tasks = TaskSampler(images, 4, 1, 2, rng, rotations=True).sample(3)
+    turned = [np.rot90(images[0, 0, 0], quarter) / 255 for quarter in range(4)]
+    for t in range(3):
+        seen = {}
+        for x, y in [
+            *zip(tasks.support_x[t], tasks.support_y[t]),
+            *zip(tasks.query_x[t], tasks.query_y[t]),
+        ]:
+            seen.setdefault(y, set()).add(next(q for q in range(4) if (x[0] == turned[q]).all()))
+        assert sorted(next(iter(s)) for s in seen.values()) == [0, 1, 2, 3] and all(
+            len(s) == 1 for s in seen.values()
+        )
+
+
+def test_impossible_tasks_are_refused(rng):
+    with pytest.raises(UserError, match="way .* is 13.*12 classes"):
+        TaskSampler(named_images(), 13, 1, 1, rng)
+    with pytest.raises(UserError, match="shot . query is 21.*20 drawings"):
+        TaskSampler(named_images(), 5, 1, 20, rng)
+
+
+def test_distortions_keep_the_original_and_change_the_copies_a_little(rng):
+    images = np.zeros((2, 3, 1, 28, 28), np.uint8)
+    images[:, :, :, 8:20, 12:16] = 255
+    distorted = with_distortions(images, 4, rng)
+    assert distorted.shape == (2, 3, 5, 28, 28) and (distorted[:, :, 0] == images[:, :, 0]).all()
+    ink = distorted.astype(float).sum((3, 4)) / images[0, 0, 0].sum()
+    assert ((0.6 < ink) & (ink < 1.6)).all()
+    assert (distorted[:, :, 1:] != images).any((3, 4)).all()
+
+
+ROWS = [
+    f"{alphabet}/character{i:02}"
+    for alphabet, size in (("Greek", 3), ("Latin", 6), ("N_Ko", 5))
+    for i in range(size)
+]
+
+
+def test_classes_of_a_task_stand_in_one_alphabet(rng):
+    tasks = AlphabetSampler(named_images(classes=14), ROWS, 4, 1, 2, rng).sample(40)
+    found = [{ROWS[c].split("/")[0] for c in classes} for classes in names(tasks.support_x)[0]]
+    assert all(len(alphabets) == 1 for alphabets in found) and set.union(*found) == {
+        "Latin",
+        "N_Ko",
+    }  # Greek has too few
+    assert len({tuple(y) for y in tasks.support_y}) > 10  # the true class stands anywhere
+    one = AlphabetSampler(named_images(classes=14), ROWS, 3, 1, 1, rng, "Greek").sample(5)
+    assert set(names(one.support_x)[0].flatten()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("way, fewest", [(3, 1), (6, 1), (8, 2), (12, 3)])
+def test_a_task_has_one_alphabet_after_the_other_until_it_has_enough(rng, way, fewest):
+    alphabets = [row.split("/")[0] for row in ROWS]
+    tasks = TaskSampler(named_images(classes=14), way, 1, 2, rng, alphabets=alphabets).sample(60)
+    found = [[alphabets[c] for c in classes] for classes in names(tasks.support_x)[0]]
+    assert min(len(set(task)) for task in found) == fewest and {
+        name for task in found for name in task
+    } == set(alphabets)
+    for task in found:  # all but one are there with all of their characters
+        assert sum(task.count(name) < alphabets.count(name) for name in set(task)) <= 1
+    assert len({c for classes in names(tasks.support_x)[0] for c in classes}) == 14
+
+
+def test_a_turned_alphabet_is_another_one(rng):
+    images = np.zeros((2, 20, 1, 2, 2), np.uint8)
+    images[0, ..., 0, 0], images[1, ..., 0, 0] = 100, 200
+    tasks = TaskSampler(images, 2, 1, 2, rng, rotations=True, alphabets=["Greek", "Greek"]).sample(
+        20
+    )
+    for x in tasks.support_x:  # both of its characters, and in one position
+        (_, *first), (_, *second) = np.argwhere(x > 0)
+        assert first == second and sorted(255 * x.max((1, 2, 3))) == pytest.approx([100, 200])
+
+
+def test_a_part_of_the_tasks_within_alphabets_is_what_it_is_in_the_whole():
+    whole, part = (
+        AlphabetSampler(named_images(classes=14), ROWS, 4, 1, 2, np.random.default_rng(0))
+        for _ in range(2)
+    )
+    assert all((a[2:5] == b).all() for a, b in zip(whole.sample(6), part.sample(6, slice(2, 5))))
+
+
+@pytest.mark.parametrize(
+    "way, alphabet, message",
+    [
+        (
+            4,
+            "Greek",
+            "way is 4, but alphabet Greek has only 3 characters here; the background split",
+        ),
+        (
+            7,
+            None,
+            "way is 7, but alphabet Latin has only 6 characters here, and no other has more",
+        ),
+        (2, "Klingon", "alphabet Klingon has no character here; there are Greek, Latin, N_Ko"),
+    ],
+)
+def test_alphabets_with_too_few_characters_are_refused(rng, way, alphabet, message):
+    with pytest.raises(UserError, match=message):
+        AlphabetSampler(named_images(classes=14), ROWS, way, 1, 1, rng, alphabet)
+
+
+@pytest.mark.parametrize("rotations", [False, True])
+def test_embedded_tasks_are_the_same_tasks(rotations):
+    """With all pixels as the embedding."""
+    images = np.random.default_rng(1).integers(256, size=(6, 20, 2, 4, 4)).astype(np.uint8)
+    sample = lambda: TaskSampler(images, 3, 1, 2, np.random.default_rng(0), rotations)  # noqa: E731
+    plain, embedded = (
+        sample().sample(20),
+        sample().embedded(lambda x: x.reshape(len(x), -1)).sample(20),
+    )
+    for a, b in zip(plain, embedded):
+        assert (a.reshape(b.shape) == b).all()

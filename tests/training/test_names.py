@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+from maml.config import Config
+from maml.data.arrays import Index
+from maml.data.splits import PARTS
+from maml.system import safe_pickle
+from maml.system.errors import UserError
+from maml.training import names
+from maml.training.checkpoint import RunState
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(name="a", logdir=str(tmp_path / "log"), checkpoints=str(tmp_path / "checkpoints"))
+
+
+def saved(config, name):
+    named = dataclasses.replace(config, name=name)
+    index = Index(
+        "other",
+        "random",
+        0,
+        28,
+        "ink high",
+        "11",
+        dict.fromkeys(PARTS, ""),
+        {"train": [], "val": []},
+    )
+    path = names.resume_path(named)
+    RunState(path, named, index, [], [], 1, {"accuracy": 0.5, "epoch": 1}, [], 1.0, "").save()
+
+
+def test_a_new_run_never_takes_the_name_of_another(config):
+    assert names.new_name(config) == "a"
+    safe_pickle.save({}, names.best_path(config))
+    assert names.new_name(config) == "a-2"
+    saved(config, "a-2")
+    assert names.new_name(config) == "a-3"
+
+
+def test_resuming_finds_the_last_run_with_the_same_settings(config):
+    with pytest.raises(UserError, match="nothing can be resumed"):
+        names.resumed_name(config)
+    saved(config, "a")
+    saved(config, "a-2")
+    saved(dataclasses.replace(config, seed=7), "a-3")
+    assert names.resumed_name(config) == "a-2"
+    assert names.resumed_name(dataclasses.replace(config, workers=2, print_every=1)) == "a-2"
+    with pytest.raises(UserError, match="was started with seed 7, not 8"):
+        names.resumed_name(dataclasses.replace(config, seed=8))

@@ -1,0 +1,119 @@
+"""train.py on several processes and nodes takes the steps of one."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import ROOT, folders, free_port, resume_file, same, tiny, train
+
+from maml.system import safe_pickle
+
+pytestmark = pytest.mark.slow
+
+
+def state(out, name="maml_5w1s"):
+    return safe_pickle.load(resume_file(out, name))
+
+
+@pytest.mark.both_paddles
+def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
+    """The first meta-gradient, of which Adam's moments are multiples, is the same but for rounding,
+    and so are the tasks up to the end.
+    """
+    for workers in (1, 2):
+        train(data, tmp_path, "--meta_iterations", 1, "--name", workers, workers=workers)
+    one, two = (state(tmp_path, name)["optimizer"] for name in ("1", "2"))
+    for a, b in zip(one.values(), two.values()):
+        assert np.allclose(a, b, rtol=1e-2, atol=1e-4 * np.abs(a).max())
+    text = train(data, tmp_path, workers=2).stdout
+    assert text.count("epoch: 4") == 1
+    one, two = state(run[0]), state(tmp_path)
+    assert same(one["tasks"], two["tasks"])
+    for a, b in zip(one["weights"], two["weights"]):
+        # Adam's early steps amplify the rounding of tiny gradients; a wrong share would move 8e-3
+        assert np.abs(a - b).max() < 4e-3
+
+
+def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
+    train(data, tmp_path, "--meta_iterations", 8, workers=2)
+    first = state(tmp_path)
+    longer = {**first, "config": {**first["config"], "meta_iterations": 10}}
+    safe_pickle.save({k: v for k, v in longer.items() if k != "format"}, resume_file(tmp_path))
+    train(data, tmp_path, "--meta_iterations", 10, "--resume", workers=1)
+    assert state(tmp_path)["epoch"] == 10
+
+
+def test_a_worker_that_dies_ends_the_run(data, tmp_path):
+    flags = [*folders(data, tmp_path), *tiny("--meta_iterations"), "--meta_iterations", 10000]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *map(str, flags), "--workers", "2"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert any("epoch: 4" in line for line in process.stdout)
+    workers = children(process.pid)
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode != 0 and complaint
+    assert not any(os.path.exists(f"/proc/{w}") for w in workers)
+    assert state(tmp_path)["epoch"] >= 3
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return sorted(map(int, file.read().split()))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--algorithm", "protonet", "--train_way", 10, "--distance", "cosine"],
+        ["--algorithm", "matching", "--context_steps", 2, "--train_query", 3],
+        ["--algorithm", "siamese", "--train_way", 12, "--train_shot", 1, "--train_query", 1],
+    ],
+    ids=lambda flags: " ".join(map(str, flags)),
+)
+def test_every_metric_method_takes_the_same_steps_on_two_processes(data, tmp_path, flags):
+    """Three tasks, of which one process gets one and the other two."""
+    for workers in (1, 2):
+        train(data, tmp_path, *flags, "--meta_batch_size", 3, "--name", workers, workers=workers)
+    one, two = state(tmp_path, "1"), state(tmp_path, "2")
+    assert same(one["tasks"], two["tasks"])
+    assert max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 5e-3
+
+
+def test_reptile_takes_the_same_step_on_two_processes(data, tmp_path):
+    """Of three tasks, as above. No optimizer stands between the mean of the tasks' weights and phi,
+    which is the same but for rounding.
+    """
+    flags = ["--algorithm", "reptile", "--train_query", 0, "--inner_optimizer", "sgd"]
+    flags += ["--outer_lr", 0.5, "--inner_lr", 0.1, "--meta_batch_size", 3, "--meta_iterations", 1]
+    for workers in (1, 2):
+        train(data, tmp_path, *flags, "--name", workers, workers=workers)
+    one, two = state(tmp_path, "1"), state(tmp_path, "2")
+    assert same(one["tasks"], two["tasks"]) and one["epoch"] == two["epoch"] == 1
+    difference = max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"]))
+    assert difference < 1e-5  # rounding moves 2e-7, a wrong share 4e-3
+
+
+def test_under_paddles_own_launcher_as_two_nodes(data, run, tmp_path):
+    """Two launchers on this machine, a process each, take the steps of one process."""
+    where = ["--master", f"127.0.0.1:{free_port()}", "--log_dir", tmp_path / "launcher"]
+    launcher = ["-m", "paddle.distributed.launch", "--nnodes", 2, "--nproc_per_node", 1, *where]
+    command = [sys.executable, *launcher, "train.py", *folders(data, tmp_path), *tiny()]
+    nodes = [
+        subprocess.Popen(
+            list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    assert [node.wait(timeout=120) for node in nodes] == [0, 0]
+    one, two = state(run[0]), state(tmp_path)
+    assert same(one["tasks"], two["tasks"])
+    assert max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"])) < 4e-3
