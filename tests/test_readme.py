@@ -231,6 +231,7 @@ def workplace(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [c for c in every("python") if not any(part in c for part in ENDLESS)]
 )
@@ -242,6 +243,7 @@ def test_python_commands_run(workplace, command):
     script(*shortened(command), cwd=workplace, OMNIGLOT=str(workplace / "data" / "omniglot"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [c for c in every("python") if any(part in c for part in ENDLESS)],
@@ -268,6 +270,7 @@ def test_other_commands_name_what_is_there(command):
         assert first in ELSEWHERE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_blocks_run(workplace, path):
     for block in blocks(path, "python"):

@@ -43,7 +43,7 @@ WORDS = {  # what the columns are called, in each language
         "bn": "statistics",
         "within an alphabet": "within an alphabet",
         "weights": "weights",
-        "training": "training on one core",
+        "training": "training, one core",
         "weights, time": "weights, time, processor",
     },
     "zh": {
@@ -51,7 +51,7 @@ WORDS = {  # what the columns are called, in each language
         "bn": "统计量",
         "within an alphabet": "同一字母表内",
         "weights": "权重",
-        "training": "单核训练时长",
+        "training": "单核训练",
         "weights, time": "权重，训练时长，处理器",
     },
 }
@@ -341,11 +341,12 @@ def build_rows(folder: Path, table: Table, root: str = "") -> list[Row]:
     for name, report in read_reports(folder):
         for place, row in rows_of_checkpoint(name, report, table, root).items():
             for turn in itertools.count():
-                there = found.get((*place, turn), {})
+                key = (*place, turn)
+                there = found.get(key, {})
                 if not set(table.columns) & row.keys() & there.keys():
                     break
             texts = [r["weights, time"] for r in (there, row) if r]
-            found[(*place, turn)] = {**there, **row, "weights, time": ", ".join(texts)}
+            found[key] = {**there, **row, "weights, time": ", ".join(texts)}
     for index, name in enumerate(NAMES):
         if table.with_published and any(place[0] == index for place in found):
             for turn, figures in enumerate(PUBLISHED.get(name, [])):
@@ -420,7 +421,7 @@ def format_training(names: Sequence[str], reports: dict[str, Report]) -> str:
             waiting.append(reports[name].get("start", ""))
     hours = sum(reports[name]["trained_seconds"] for name in every) / 3600
     processors = dict.fromkeys(format_processor(reports[name]) for name in every)
-    return ", ".join([f"{hours:.1f} h", *filter(None, processors)])
+    return ", ".join([f"{hours:.1f}\u00a0h", *filter(None, processors)])
 
 
 def format_accuracy(result: Result) -> str:

@@ -307,14 +307,14 @@ def test_the_short_table_has_the_best_plain_figure_of_each_task(tmp_path):
             (5, 1): "98.00\u00a0(98.7)",
             (20, 1): "94.00\u00a0(95.8)",
             "weights": "[twenty](checkpoints/twenty.pkl)",
-            "training": "1.5 h, An Example",  # with the weights that it started from
+            "training": "1.5\u00a0h, An Example",  # with the weights that it started from
         },
         {
             "method": "Siamese, triplets",
             "bn": "inductive",
             (5, 1): "96.00",
             "weights": "[triplets](checkpoints/triplets.pkl)",
-            "training": "1.0 h, An Example",
+            "training": "1.0\u00a0h, An Example",
         },
     ]
 
