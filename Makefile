@@ -56,7 +56,7 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 		else echo "skipped: there is no python$$version on this machine"; fi; done
 	$(BIN)/python tests/crash/kills.py --kills 50
 
-table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables in both READMEs
+table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables of README and docs
 	$(BIN)/python -m maml table --data $(wildcard . data/background data/vinyals)
 
 lint: $(VENV)/ready  ## style and types: ruff's checks and format, mypy
