@@ -166,6 +166,19 @@ def test_every_checkpoint_has_its_results_and_configuration():
         assert path.stat().st_size < 2 << 20
 
 
+def test_the_errors_that_the_faq_explains_exist():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "maml").rglob("*.py"))
+    source = re.sub(r"\"\s*\n\s*f?\"", "", source)  # texts over several lines
+    for path in (ROOT / "docs" / "faq.md", ROOT / "docs" / "faq_zh.md"):
+        table_of_errors = path.read_text(encoding="utf-8").split("| --- | --- |")[-1]
+        messages = re.findall(r"^\| `([^`]+)`", table_of_errors, re.MULTILINE)
+        assert len(messages) > 15
+        for message in messages:
+            windows = [message[n : n + 10] for n in range(len(message) - 9)]
+            if message != "Address already in use":  # the operating system's
+                assert any(window in source for window in windows), message
+
+
 # ---------------------------------------------------------------- commands
 
 
