@@ -124,8 +124,8 @@ def name_method(config: Config) -> str:
 def list_wanted(config: Config, split: str) -> list[Measurement]:
     """Return what is measured of a checkpoint that was trained by `config` on this split.
 
-    A classifier serves as many classes as it was trained for, or fewer, and the number of shots
-    that it was trained for. Reptile's training does not know the shots, so its 20-way weights serve
+    A classifier serves the number of classes that it was trained for, or fewer, and its own number
+    of shots. Reptile's training does not know the shots, so its 20-way weights serve
     any number. Metric methods, and weights that were trained on validation characters too, are
     measured with the batch statistics of their papers only.
     """
@@ -182,7 +182,7 @@ def group_by_call(config: Config, wanted: list[Measurement]) -> list[list[Measur
 def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]) -> None:
     """Measure a checkpoint on test characters and write the results beside it.
 
-    A result of the same weights on as many tasks, or more, is kept and not measured again. Results
+    A result of the same weights on that number of tasks, or more, is not measured again. Results
     of other weights stay in the file until there is one of these.
 
     Args:
@@ -254,7 +254,7 @@ def find_split(trained: Checkpoint, folders: Sequence[str]) -> str:
 def evaluate(
     trained: Checkpoint, data: str, group: Sequence[Measurement], tasks: int
 ) -> list[Result]:
-    """Call evaluate.py for a group of `group_by_call`, and return a result for each of it."""
+    """Call evaluate.py for a group of `group_by_call`, and return a result for each member."""
     one = group[0]
     flags = {
         "--checkpoint": trained.path,
@@ -467,12 +467,12 @@ def format_table(rows: Sequence[Row], columns: Sequence[Column], language: str) 
 
 
 def markers(name: str) -> tuple[str, str]:
-    """Return the lines between which a generated part of a document stands."""
+    """Return the lines before and after a generated part of a document."""
     return f"<!-- {name}: made by make table -->", f"<!-- end of {name.partition(' ')[0]} -->"
 
 
 def replace_part(text: str, name: str, made: str) -> str:
-    """Return a document's text with what stands between the markers of `name` replaced."""
+    """Return a document's text with `made` between the markers of `name`."""
     begin, end = markers(name)
     before, found, rest = text.partition(begin)
     return f"{before}{begin}\n{made}\n{end}{rest.partition(end)[2]}" if found else text
