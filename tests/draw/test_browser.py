@@ -51,12 +51,6 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def eventually(condition, seconds=60.0):
     """What `condition` returns as soon as it is true."""
     end = time.monotonic() + seconds
