@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Seconds a step of every method, on all cores; beside PyTorch's where an environment with it is
-named.
+"""Measure the seconds of a step of every method, on all cores, and optionally those of PyTorch.
 
 examples:
   python benchmarks/bench.py
@@ -23,10 +22,11 @@ from maml import config
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
 
-BURN_IN = 6  # steps until memory that is kept has stopped growing
+BURN_IN = 6  # steps that are not measured, after which the memory no longer grows
 MAML = {"algorithm": "maml"}
 REPTILE = {"algorithm": "reptile", "train_query": 0, "inner_optimizer": "sgd"}
-SETTINGS = {  # name: settings of the step
+PROTONET, SIAMESE = {"algorithm": "protonet"}, {"algorithm": "siamese"}
+SETTINGS = {  # by the name of a step, its settings
     "maml_5w1s": MAML,
     "maml_5w5s": {**MAML, "shot": 5},
     "maml_20w1s": {**MAML, "way": 20, "meta_batch_size": 16},
@@ -34,52 +34,46 @@ SETTINGS = {  # name: settings of the step
     "maml_5w1s_1query_1step": {**MAML, "query": 1, "inner_steps": 1},
     "fomaml_5w1s": {**MAML, "first_order": True},
     "reptile_5w5s": {**REPTILE, "shot": 5, "meta_batch_size": 5, "inner_batch": 25},
-    "protonet_60w5s": {
-        "algorithm": "protonet",
-        "way": 60,
-        "shot": 5,
-        "query": 5,
-        "meta_batch_size": 1,
-    },
-    "siamese_128pairs": {"algorithm": "siamese", "way": 128, "query": 1, "meta_batch_size": 1},
+    "protonet_60w5s": {**PROTONET, "way": 60, "shot": 5, "query": 5, "meta_batch_size": 1},
+    "siamese_128pairs": {**SIAMESE, "way": 128, "query": 1, "meta_batch_size": 1},
     "evaluate_5w1s": {**MAML, "inner_steps_test": 10},
 }
 
 
 def flops(name: str, c: config.Config) -> float:
-    """Of the matrix products in a step: multiplications and additions.
+    """Return the multiplications and additions of the matrix products in a step.
 
-    An image's forward pass counts one; its gradient two more, without the first layer's input one
-    less of that layer; the second derivative of a gradient step as much again as two gradients.
+    An image's forward pass is one unit. Its forward pass and gradient are three units, less the
+    gradient with respect to the first layer's input, which is not computed. A gradient step through
+    which a second gradient is computed counts as three gradients.
     """
     size, channels, layers = 28, 1, []
     pooled = c.algorithm in ("protonet", "siamese")
     for _ in range(4):
-        out = size if pooled else -(-size // 2)
-        layers.append(2 * out * out * 9 * channels * 64)
-        size, channels = (out // 2 if pooled else out), 64
+        side = size if pooled else -(-size // 2)  # of the layer's output
+        layers.append(2 * side * side * 9 * channels * 64)
+        size, channels = (side // 2 if pooled else side), 64
     forward = sum(layers)
     gradient = 3 * forward - layers[0]
     way, shot, query = c.train_task
+    tasks = c.meta_batch_size
     if name.startswith("evaluate"):
-        return c.meta_batch_size * (
-            c.inner_steps_test * way * shot * gradient + way * query * forward
-        )
+        return tasks * (c.inner_steps_test * way * shot * gradient + way * query * forward)
     if pooled:
         return way * (shot + query) * gradient
     if c.algorithm == "reptile":
-        return c.meta_batch_size * c.inner_steps * c.inner_batch * gradient
+        return tasks * c.inner_steps * c.inner_batch * gradient
     support = gradient if c.first_order else 3 * gradient
-    return c.meta_batch_size * (c.inner_steps * way * shot * support + way * query * gradient)
+    return tasks * (c.inner_steps * way * shot * support + way * query * gradient)
 
 
 def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
-    """The same step for torch_peer.py."""
-    algorithm = (
-        "evaluate" if name.startswith("evaluate") else "fomaml" if c.first_order else c.algorithm
-    )
+    """Return the arguments with which torch_peer.py takes the same step."""
+    algorithm = "fomaml" if c.first_order else c.algorithm
+    steps = c.inner_steps
+    if name.startswith("evaluate"):
+        algorithm, steps = "evaluate", c.inner_steps_test
     way, shot, query = c.train_task
-    steps = c.inner_steps_test if algorithm == "evaluate" else c.inner_steps
     values = {
         "way": way,
         "shot": shot,
@@ -88,14 +82,14 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
         "tasks": c.meta_batch_size,
         "repeats": repeats,
     }
-    return [
-        algorithm,
-        *(word for key, value in values.items() for word in (f"--{key}", str(value))),
-    ]
+    arguments = [algorithm]
+    for key, value in values.items():
+        arguments += [f"--{key}", str(value)]
+    return arguments
 
 
 def work(name: str, c: config.Config, repeats: int) -> None:
-    """One of the processes that share the step; the first prints what it took as JSON."""
+    """Take the steps as one of several processes; the first one prints the measurements as JSON."""
     device.end_with_parent()
     device.use_device(c.gpu)
     processes = Processes()
@@ -105,35 +99,30 @@ def work(name: str, c: config.Config, repeats: int) -> None:
 
     from maml.data import tasks
     from maml.evaluation import accuracy
-    from maml.training.build import build_learner
+    from maml.training import build
 
     part = processes.part(c.meta_batch_size)
-    images = (
-        np.random.default_rng(0)
-        .integers(256, size=(max(c.way, 64), 20, 1, 28, 28))
-        .astype(np.uint8)
-    )
-    batch = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1)).sample(
-        c.meta_batch_size, part
-    )
-    made = build_learner(c, average=processes.average)
+    shape = max(c.way, 64), 20, 1, 28, 28
+    images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
+    sampler = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1))
+    batch = sampler.sample(c.meta_batch_size, part)
+    learner = build.build_learner(c, average=processes.average)
     evaluates = name.startswith("evaluate")
 
-    def step():
+    def step() -> None:
         if evaluates:
-            accuracy.measure([made], batch, every_step=False)
+            accuracy.measure([learner], batch, every_step=False)
             processes.any(False)  # so that a step ends when the last process ends it
         else:
-            made.meta_step(batch)
+            learner.meta_step(batch)
 
     seconds = []
     for _ in range(BURN_IN + repeats):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    memory = processes.sum(
-        np.array([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024], np.float32)
-    )[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = processes.sum(np.array([peak], np.float32))[0]
     a, b = paddle.rand([2048, 2048]), paddle.rand([2048, 2048])
     rates = []
     for _ in range(8):
@@ -142,19 +131,16 @@ def work(name: str, c: config.Config, repeats: int) -> None:
         rates.append(2 * 2048**3 / (time.perf_counter() - start))
     rate = processes.sum(np.array([statistics.median(rates)], np.float32))[0]
     if processes.first:
-        print(
-            json.dumps(
-                {
-                    "seconds": statistics.median(seconds[BURN_IN:]),
-                    "memory": float(memory),
-                    "rate": float(rate),
-                }
-            ),
-            flush=True,
-        )
+        measured = {
+            "seconds": statistics.median(seconds[BURN_IN:]),
+            "memory": float(memory),
+            "rate": float(rate),
+        }
+        print(json.dumps(measured), flush=True)
 
 
 def run(command: list[str]) -> dict:
+    """Run a command, and return the JSON in the last line that it prints."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise errors.UserError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
@@ -162,35 +148,28 @@ def run(command: list[str]) -> dict:
 
 
 def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
-    """A row of the table; our runs and PyTorch's take turns."""
-    ours, theirs = [], []
+    """Return a row of the table, for which our runs and PyTorch's take turns."""
+    command = [sys.executable, __file__, "--setting", name, "--repeats", str(arguments.repeats)]
+    script = str(ROOT / "benchmarks" / "torch_peer.py")
+    peer_command = [arguments.torch, script, *peer_arguments(name, c, arguments.repeats)]
+    own_runs, peer_runs = [], []
     for _ in range(arguments.rounds):
-        ours.append(
-            run([sys.executable, __file__, "--setting", name, "--repeats", str(arguments.repeats)])
-        )
+        own_runs.append(run(command))
         if arguments.torch:
-            theirs.append(
-                run(
-                    [
-                        arguments.torch,
-                        str(ROOT / "benchmarks" / "torch_peer.py"),
-                        *peer_arguments(name, c, arguments.repeats),
-                    ]
-                )
-            )
-    middle = {key: statistics.median(o[key] for o in ours) for key in ours[0]}
-    seconds, work_done = middle["seconds"], flops(name, c)
+            peer_runs.append(run(peer_command))
+    median = {key: statistics.median(r[key] for r in own_runs) for key in own_runs[0]}
+    seconds, operations = median["seconds"], flops(name, c)
     cells = [
         name,
         f"{seconds:.3f}",
         f"{c.meta_batch_size / seconds:.1f}",
-        f"{middle['memory'] / 2**30:.2f}",
-        f"{work_done / 1e9:.1f}",
-        f"{100 * work_done / seconds / middle['rate']:.0f}%",
+        f"{median['memory'] / 2**30:.2f}",
+        f"{operations / 1e9:.1f}",
+        f"{100 * operations / seconds / median['rate']:.0f}%",
     ]
-    if theirs:
-        peer = statistics.median(t["seconds"] for t in theirs)
-        cells += [f"{peer:.3f}", f"{seconds / peer:.2f}"]
+    if peer_runs:
+        peer_seconds = statistics.median(r["seconds"] for r in peer_runs)
+        cells += [f"{peer_seconds:.3f}", f"{seconds / peer_seconds:.2f}"]
     return f"| {' | '.join(cells)} |"
 
 

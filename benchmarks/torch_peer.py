@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The same steps in plain PyTorch, each in the fastest straightforward form known to us; bench.py
-runs this in an environment of its own.
+"""The steps of bench.py in plain PyTorch, each in the fastest straightforward form that we know.
 
-Prints one JSON line: seconds a step (median after burn-in) and the threads used.
+bench.py runs this script in an environment of its own. The script prints one line of JSON: seconds
+of a step (the median after the burn-in), threads, and the peak memory in bytes.
 """
 
 import argparse
@@ -14,38 +14,38 @@ import time
 import torch
 import torch.nn.functional as F
 
-BURN_IN = 2
+BURN_IN = 2  # steps that are not measured
 
 
 def parameters(outputs, features):
-    """Four blocks of 64 filters, each with scale and shift, and a classifier where `outputs` says
-    so.
+    """Return weights of four blocks of 64 filters, each with scale and shift.
+
+    With `outputs`, the weights and biases of a classifier follow.
     """
-    shapes = [
-        shape for channels in (1, 64, 64, 64) for shape in ((64, channels, 3, 3), (64,), (64,))
-    ]
-    shapes += [(outputs, features), (outputs,)] if outputs else []
+    shapes = []
+    for channels in (1, 64, 64, 64):
+        shapes += [(64, channels, 3, 3), (64,), (64,)]
+    if outputs:
+        shapes += [(outputs, features), (outputs,)]
     return [torch.full(s, 1.0) if len(s) == 1 else 0.1 * torch.randn(s) for s in shapes]
 
 
 def forward(params, x, pooled):
+    """Return scores, or embeddings if there is no classifier among the weights."""
     stride = 1 if pooled else 2
     for w, gamma, beta in zip(params[0:12:3], params[1:12:3], params[2:12:3]):
-        x = F.relu(
-            F.batch_norm(
-                F.conv2d(x, w, stride=stride, padding=1), None, None, gamma, beta, training=True
-            )
-        )
+        x = F.conv2d(x, w, stride=stride, padding=1)
+        x = F.relu(F.batch_norm(x, None, None, gamma, beta, training=True))
         x = F.max_pool2d(x, 2) if pooled else x
     x = x.flatten(1)
     return F.linear(x, *params[12:]) if len(params) > 12 else x
 
 
 def inner_loop(params, x, y, steps, create_graph):
+    """Return the weights after `steps` gradient steps on one task's support."""
     for _ in range(steps):
-        gradient = torch.autograd.grad(
-            F.cross_entropy(forward(params, x, False), y), params, create_graph=create_graph
-        )
+        loss = F.cross_entropy(forward(params, x, False), y)
+        gradient = torch.autograd.grad(loss, params, create_graph=create_graph)
         params = [p - 0.1 * g for p, g in zip(params, gradient)]
         if not create_graph:
             params = [p.detach().requires_grad_() for p in params]
@@ -53,31 +53,28 @@ def inner_loop(params, x, y, steps, create_graph):
 
 
 def images(count, pooled=False):
+    """Return random images, in the memory format that is faster with pooling or without."""
     x = torch.rand(count, 1, 28, 28)
-    return (
-        x.to(memory_format=torch.channels_last) if pooled else x
-    )  # .contiguous() would leave images of one channel as they are
+    # x.contiguous(memory_format=...) would leave images of one channel as they are
+    return x.to(memory_format=torch.channels_last) if pooled else x
 
 
 def labels(way, each):
+    """Return the labels of `each` images of each class, class after class."""
     return torch.arange(way).repeat_interleave(each)
 
 
 def build(a):
-    """A function without arguments that takes one step."""
+    """Return a function without arguments that takes one step."""
     pooled = a.algorithm in ("protonet", "siamese")
     outputs, features = {"protonet": (None, 64), "siamese": (1, 64)}.get(a.algorithm, (a.way, 256))
     theta = [p.requires_grad_() for p in parameters(outputs, features)]
     optimizer = torch.optim.Adam(theta, 1e-3)
-    tasks = [
-        (
-            images(a.way * a.shot),
-            labels(a.way, a.shot),
-            images(a.way * a.query),
-            labels(a.way, a.query),
-        )
-        for _ in range(a.tasks)
-    ]
+    tasks = []
+    for _ in range(a.tasks):
+        support = images(a.way * a.shot), labels(a.way, a.shot)
+        query = images(a.way * a.query), labels(a.way, a.query)
+        tasks.append((*support, *query))
 
     def maml(second_order):
         optimizer.zero_grad()
@@ -148,15 +145,12 @@ def main():
         step()
         seconds.append(time.perf_counter() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(
-        json.dumps(
-            {
-                "seconds": statistics.median(seconds[BURN_IN:]),
-                "threads": torch.get_num_threads(),
-                "memory": memory,
-            }
-        )
-    )
+    measured = {
+        "seconds": statistics.median(seconds[BURN_IN:]),
+        "threads": torch.get_num_threads(),
+        "memory": memory,
+    }
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Regression of sine waves (Finn et al. 2017, section 5.1): learn a wave from ten of its points, by
-MAML or Reptile.
+"""Regression of sine waves by MAML or Reptile (Finn et al. 2017, section 5.1).
 
-A task is y = A sin(x - phase), A in 0.1 .. 5, phase in 0 .. pi, x in -5 .. 5. Printed is the mean
-squared error on 50 other points before and after adapting, beside that of the same network trained
-on all tasks at once, which can but learn their mean.
+A learner learns a wave from ten of its points. The wave is y = A sin(x - phase), with A in
+0.1 .. 5, phase in 0 .. pi and x in -5 .. 5. The example prints the mean squared error on 50 other
+points, before and after the learner adapts to the ten points. For comparison, it also prints the
+errors of the same network after training on all waves at once, which can only learn their mean.
 
 example:
   python examples/sine.py --algorithm maml
@@ -28,8 +28,9 @@ SHOTS, QUERIES = 10, 50
 
 
 def waves(tasks: int, rng: np.random.Generator) -> TaskBatch:
-    """Support [T, 10, 1] and query [T, 50, 1], x and y each."""
-    amplitude, phase = rng.uniform(0.1, 5, (tasks, 1, 1)), rng.uniform(0, np.pi, (tasks, 1, 1))
+    """Return random waves as tasks: x and y of the support [T, 10, 1] and the query [T, 50, 1]."""
+    amplitude = rng.uniform(0.1, 5, (tasks, 1, 1))
+    phase = rng.uniform(0, np.pi, (tasks, 1, 1))
     x = rng.uniform(-5, 5, (tasks, SHOTS + QUERIES, 1))
     y = amplitude * np.sin(x - phase)
     x, y = x.astype("float32"), y.astype("float32")
@@ -37,13 +38,14 @@ def waves(tasks: int, rng: np.random.Generator) -> TaskBatch:
 
 
 def squared_error(output: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
-    """[T, N, 1] each -> [T]"""
+    """Return the mean squared error of each task, [T], of outputs and targets [T, N, 1]."""
     return ((output - y) ** 2).mean(axis=[1, 2])
 
 
 def make(algorithm: str, seed: int = 0):
-    """A learner on a 40-40 perceptron; "pretrained" is MAML without an inner loop in training, so
-    that it fits all tasks at once.
+    """Return a learner whose network is a perceptron with 40-40 units.
+
+    The algorithm "pretrained" is MAML without an inner loop in training: it fits all tasks at once.
     """
     network = Perceptron(1, np.random.default_rng(seed), inputs=1, hidden=(40, 40))
     if algorithm == "reptile":
@@ -63,14 +65,14 @@ def make(algorithm: str, seed: int = 0):
 
 
 def train(learner, steps: int, seed: int = 1, tasks: int = 25) -> None:
-    """`steps` meta-batches of `tasks` waves."""
+    """Train a learner on `steps` meta-batches of `tasks` waves."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         learner.meta_step(waves(tasks, rng))
 
 
 def errors(learner, tasks: int = 200, seed: int = 2) -> list[float]:
-    """Mean squared error on the queries of new waves before and after each update step."""
+    """Return the mean squared errors on new waves, before and after each update step."""
     batch = waves(tasks, np.random.default_rng(seed))
     support_x, support_y, query_x, query_y = map(paddle.to_tensor, batch)
     return [
@@ -93,10 +95,11 @@ def main() -> None:
     for algorithm in ("pretrained", arguments.algorithm):
         learner = make(algorithm)
         train(learner, arguments.steps)
-        found = errors(learner)
+        before, *_, after = mean_errors = errors(learner)
+        updates = len(mean_errors) - 1
         print(
-            f"{algorithm:10}  before adapting {found[0]:.2f}, after {len(found) - 1} update steps"
-            f" {found[-1]:.2f}"
+            f"{algorithm:10}  before adapting {before:.2f}, after {updates} update steps"
+            f" {after:.2f}"
         )
 
 

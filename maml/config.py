@@ -231,6 +231,13 @@ class Config:
         only_for=GRADIENT,
         alias="glob_base_lr",
     )
+    adapt: str = option(
+        "",
+        "inner loop",
+        "patterns of the parameters that the inner loop adapts, with commas between them; "
+        "classifier.* alone is ANIL; by default all parameters adapt",
+        only_for=["maml"],
+    )
     learned_rates: bool = option(
         False,
         "inner loop",

@@ -20,7 +20,8 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from maml import functional as fn
 from maml.algorithms.gradient import Adapted, GradientLearner
 from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
+from maml.system.errors import UserError
 
 
 class MAML(GradientLearner):
@@ -44,6 +46,8 @@ class MAML(GradientLearner):
         steps_test (int): inner updates afterwards.
         first_order (bool): leave the second derivatives out of the meta-gradient (FOMAML).
         learned_rates (bool): learn alpha for each inner update and each tensor of theta.
+        adapt (Sequence[str]): patterns of the names of the parameters that the inner loop adapts,
+            such as "classifier.*" (ANIL: Raghu, Raghu, Bengio & Vinyals 2020); none for all.
         clip (float): largest norm of a task's contribution to the meta-gradient; 0 for no limit.
         **shared: transductive, augment, loss, average; see `GradientLearner`.
 
@@ -69,14 +73,26 @@ class MAML(GradientLearner):
         *,
         first_order: bool = False,
         learned_rates: bool = False,
+        adapt: Sequence[str] = (),
         clip: float = 0.0,
         **shared: Any,
     ):
         super().__init__(network, **shared)
         self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
         self.first_order, self.clip = first_order, clip
+        self.adapted = self._matching(adapt)  # places in theta
         self.learned = [self._initial_rates()] if learned_rates else []
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.meta_parameters)
+
+    def _matching(self, patterns: Sequence[str]) -> list[int]:
+        """The places in theta of the parameters that the patterns name."""
+        if not patterns:
+            return list(range(len(self.network.theta)))
+        names = self.network.names
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise UserError(f"adapt: no parameter is named {pattern}; there are {names}")
+        return [i for i, name in enumerate(names) if any(fnmatchcase(name, p) for p in patterns)]
 
     def _initial_rates(self) -> Tensor:
         """alpha of each update and tensor of theta, [steps, tensors], as a parameter."""
@@ -117,8 +133,11 @@ class MAML(GradientLearner):
         """
         losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
         # no two tasks share a weight, so this is each task's own gradient
-        gradient = paddle.grad(losses.sum(), theta, create_graph=create_graph)
-        theta = fn.descend(theta, gradient, alpha)
+        chosen, rates = zip(*((theta[i], alpha[i]) for i in self.adapted))
+        gradient = paddle.grad(losses.sum(), list(chosen), create_graph=create_graph)
+        theta = list(theta)
+        for i, moved in zip(self.adapted, fn.descend(chosen, gradient, rates)):
+            theta[i] = moved
         return theta if create_graph else fn.leaves(theta)
 
     def meta_gradient(

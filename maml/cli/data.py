@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--split",
         default="random",
         choices=list(SPLITS),
-        help=f"{splits} (default: %(default)s)".replace("%%", "%%"),
+        help=f"{splits} (default: %(default)s)",
     )
     parser.add_argument(
         "--lists", metavar="DIR", help="folder with train.txt, val.txt and test.txt, for vinyals"

@@ -1,7 +1,5 @@
-"""A page to draw on: examples of some classes, then a query, and at once what a trained learner
-thinks of it.
-
-python -m maml.draw starts it on this machine alone.
+"""Open a page to draw on: examples of some classes, then a query, whose class a trained learner
+names at once. The page is served to this machine alone.
 """
 
 from __future__ import annotations

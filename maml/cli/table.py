@@ -1,65 +1,79 @@
-"""The tables of results in both READMEs: made from JSON files beside the checkpoints, never by
-hand.
-
-`python -m maml.table` measures what is not yet measured of every checkpoint, writes it beside it,
-and rewrites the tables.
-"""
+"""Measure what is not yet measured of each checkpoint, write it beside the checkpoint, and write
+the generated tables of README and docs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from maml.config import MODES
-from maml.reports.table import READMES, TEST_TASKS, measure, rewrite
+from maml.reports import settings, table
 from maml.system import errors
 
+EXAMPLE = """examples:
+  python -m maml table maml_5w1s --data . data/background data/vinyals
+  python -m maml table --only-write
+"""
 
-def main() -> None:
-    parser = errors.Parser(
-        __doc__,
-        "example, names first:\n  python -m maml.table maml_5w1s --data . data/background"
-        " data/vinyals",
-        prog="python -m maml.table",
-    )
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the flags, measure, and write the documents."""
+    parser = errors.Parser(__doc__ or "", EXAMPLE)
     parser.add_argument(
         "--checkpoints",
         type=Path,
         default=Path("checkpoints"),
         metavar="DIR",
-        help="(default: %(default)s)",
+        help="folder with the weights (default: %(default)s)",
     )
     parser.add_argument(
         "--data",
         nargs="+",
         default=["."],
         metavar="DIR",
-        help="folders with make_data.py's arrays, one for each split (default: the current one)",
+        help="folders with make_data.py's arrays, one for each split (default: the current folder)",
     )
     parser.add_argument(
         "--tasks",
         type=int,
-        default=TEST_TASKS,
+        default=table.TEST_TASKS,
         metavar="INT",
-        help="test tasks for each figure (default: %(default)s)",
+        help="test tasks for each measurement (default: %(default)s)",
     )
     parser.add_argument(
         "--bn",
         nargs="+",
         choices=MODES,
         default=MODES,
-        help="modes of batch normalisation (default: both)",
+        help="modes of batch normalisation to measure (default: both)",
     )
     parser.add_argument(
         "--only-write",
         action="store_true",
-        help="measure nothing, write the tables from the stored results",
+        help="measure nothing; write the tables from the stored results",
     )
-    parser.add_argument("names", nargs="*", help="checkpoints to measure (default: all)")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="checkpoints to measure (default: all)"
+    )
+    arguments = parser.parse_args(argv)
+    folder = arguments.checkpoints
+    if not folder.is_dir():
+        raise errors.UserError(f"{folder}: no such folder; name the weights by --checkpoints")
     if not arguments.only_write:
-        for path in [arguments.checkpoints / f"{name}.pkl" for name in arguments.names] or sorted(
-            arguments.checkpoints.glob("*.pkl")
-        ):
-            measure(path, arguments.data, arguments.tasks, arguments.bn)
-    for name in READMES:
-        Path(name).write_text(rewrite(Path(name), arguments.checkpoints), encoding="utf-8")
+        named = [folder / f"{name}.pkl" for name in arguments.names]
+        for path in named or sorted(folder.glob("*.pkl")):
+            table.measure(path, arguments.data, arguments.tasks, arguments.bn)
+    write(table.PROJECT, folder)
+
+
+def write(project: Path, folder: Path) -> None:
+    """Write the generated parts of all documents in the project's folder."""
+    for name in table.DOCUMENTS:
+        path = project / name
+        if not path.is_file():
+            raise errors.UserError(f"{path}: is missing; the tables are written in a clone only")
+        path.write_text(table.rewrite(path, folder), encoding="utf-8")
+    path = project / settings.DOCUMENT
+    text = path.read_text(encoding="utf-8")
+    made = table.replace_part(text, settings.MARKER, settings.format_settings())
+    path.write_text(made, encoding="utf-8")

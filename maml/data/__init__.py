@@ -1,3 +1,4 @@
-"""Raw files to arrays, arrays to tasks, with NumPy and Pillow alone. Nothing here imports Paddle or
-knows how tasks are learned.
+"""Raw files to arrays, and arrays to tasks, with NumPy and Pillow alone.
+
+Nothing here imports Paddle or knows how tasks are learned.
 """

@@ -1,4 +1,4 @@
-"""The arrays that make_data.py writes, and the index of the characters that they hold."""
+"""The arrays that make_data.py writes, and the index that describes them."""
 
 from __future__ import annotations
 
@@ -22,25 +22,32 @@ INDEX = "omniglot_index.json"
 
 @dataclass(frozen=True)
 class Index:
-    """What the arrays hold. Recorded in checkpoints, so that evaluation never runs on characters
-    that were trained on.
+    """The description of the arrays.
+
+    Checkpoints record it, so that evaluation never uses characters that the network was trained on.
+
+    Args:
+        source (str): where the drawings come from: "omniglot", "stand-in" (the invented alphabets)
+            or "other".
+        split (str): how the characters were split into parts, a key of `SPLITS`.
+        seed (int): seed of the split.
+        image_size (int): side of the images, in pixels.
+        polarity (str): "ink high": ink is 255 and paper is 0.
+        pillow (str): version of Pillow that scaled the images. Another version may compute
+            slightly different pixels.
+        sha256 (dict[str, str]): by part, the SHA-256 of the array's bytes.
+        rows (dict[str, list[str]]): by part, the name of each row: `Alphabet/characterNN`, or with
+            a rotation `Alphabet/characterNN/rotDDD`.
     """
 
     source: str
-    """"omniglot", "stand-in" (made by maml.glyphs) or "other" """
     split: str
     seed: int
     image_size: int
     polarity: str
-    """"ink high": ink is 255, paper 0"""
     pillow: str
-    """the version that scaled the images; another may give slightly other pixels"""
     sha256: dict[str, str]
-    """of the bytes of each array, by part"""
     rows: dict[str, list[str]]
-    """`Alphabet/characterNN`, or with a rotation `Alphabet/characterNN/rotDDD`, for each row, by
-    part
-    """
 
 
 def convert(
@@ -51,10 +58,23 @@ def convert(
     lists: str | Path | None = None,
     progress: Callable = lambda items, total: items,
 ) -> tuple[dict[str, np.ndarray], Index]:
-    """Read all of `raw` into arrays [rows, 20, 1, size, size] uint8 (ink 255) by part, and their
-    index.
+    """Convert raw data into arrays.
 
-    `progress(iterator, total)` wraps the loop over characters.
+    Args:
+        raw (str | Path): folder or zip of the raw data, see `find_characters`.
+        size (int): side of the images, in pixels.
+        split (str): how to split the characters, see `split_characters`.
+        seed (int): seed of the split.
+        lists (str | Path | None): folder with the lists of the split "vinyals".
+        progress (Callable): takes the characters and their number, and returns an iterable of the
+            characters, which may show the progress.
+
+    Returns:
+        tuple[dict[str, ndarray], Index]: by part, an array [rows, 20, 1, size, size] uint8 with
+        ink 255, and the index.
+
+    Raises:
+        UserError: if the raw data cannot be read, or leave a part without characters.
     """
     characters = find_characters(raw)
     rows = split_characters(characters, split, seed, lists)
@@ -66,29 +86,45 @@ def convert(
             )
     wanted = {character_of(row) for part in PARTS for row in rows[part]}
     characters = [c for c in characters if c.name in wanted]
-    by_name = {
-        c.name: np.stack([load(drawing, size) for drawing in c.drawings])[
-            :, None
-        ]  # threads would only wait for each other
-        for c in progress(characters, len(characters))
-    }
+    by_name = {}
+    for c in progress(characters, len(characters)):  # threads would only wait for each other
+        by_name[c.name] = np.stack([load(drawing, size) for drawing in c.drawings])[:, None]
 
-    def image(row: str) -> np.ndarray:
+    def images(row: str) -> np.ndarray:  # [20, 1, size, size]
         turns = int(row.rpartition("/rot")[2]) // 90 if "/rot" in row else 0
         return np.rot90(by_name[character_of(row)], turns, axes=(2, 3))
 
     arrays = {
-        part: np.ascontiguousarray(np.stack([image(row) for row in rows[part]])) for part in PARTS
+        part: np.ascontiguousarray(np.stack([images(row) for row in rows[part]])) for part in PARTS
     }
-    digests = {part: hashlib.sha256(arrays[part].tobytes()).hexdigest() for part in PARTS}
     return arrays, Index(
-        source_of(raw, characters), split, seed, size, "ink high", Image.__version__, digests, rows
+        source=source_of(raw, characters),
+        split=split,
+        seed=seed,
+        image_size=size,
+        polarity="ink high",
+        pillow=Image.__version__,
+        sha256={part: _sha256(arrays[part]) for part in PARTS},
+        rows=rows,
     )
 
 
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
 def save_arrays(arrays: dict[str, np.ndarray], index: Index, out: str | Path) -> None:
-    """Write `omniglot_{train,val,test}.npy` and the index to `out`; all of them, or, after an
-    error, none.
+    """Write `omniglot_{train,val,test}.npy` and the index to a folder.
+
+    After an error, none of the files is written.
+
+    Args:
+        arrays (dict[str, ndarray]): by part, the array.
+        index (Index): the description of the arrays.
+        out (str | Path): the folder.
+
+    Raises:
+        UserError: if a file cannot be written.
     """
     contents = {
         Path(out, f"omniglot_{part}.npy"): lambda file, part=part: _write_array(file, arrays[part])
@@ -99,13 +135,24 @@ def save_arrays(arrays: dict[str, np.ndarray], index: Index, out: str | Path) ->
 
 
 def _write_array(file: BinaryIO, array: np.ndarray) -> None:
-    """As np.save, whose error on a full disk does not say so."""
+    """Write an array as `np.save` does, whose error does not say that the disk is full."""
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     file.write(array.data)
 
 
 def read_arrays(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
-    """What `save` wrote to the folder `data`, checked against its index."""
+    """Read the arrays that `save_arrays` wrote, and check them against their index.
+
+    Args:
+        data (str | Path): the folder with the arrays.
+
+    Returns:
+        tuple[dict[str, ndarray], Index]: by part, an array [rows, 20, 1, H, W] uint8 with ink 255,
+        and the index.
+
+    Raises:
+        UserError: if a file cannot be read, or is not what the index describes.
+    """
     data = Path(data)
     index = read_index(data)
     arrays = {}
@@ -121,7 +168,7 @@ def read_arrays(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
                 f"{path}: is {arrays[part].dtype} {arrays[part].shape}, not uint8 {expected} as"
                 f" {INDEX} says; run make_data.py again"
             )
-        if hashlib.sha256(arrays[part].tobytes()).hexdigest() != index.sha256[part]:
+        if _sha256(arrays[part]) != index.sha256[part]:
             raise UserError(
                 f"{path}: is not the array that {INDEX} describes; run make_data.py again"
             )
@@ -129,7 +176,11 @@ def read_arrays(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
 
 
 def read_index(data: str | Path) -> Index:
-    """The index in the folder `data`."""
+    """Return the index in the folder `data`.
+
+    Raises:
+        UserError: if it cannot be read, or is no index.
+    """
     path = Path(data) / INDEX
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
@@ -145,8 +196,15 @@ def read_index(data: str | Path) -> Index:
 
 
 def check_index(stated: Any, source: str, parts: Sequence[str] = PARTS) -> Index:
-    """`stated` as an `Index` that lists these parts; a `UserError` that names `source` where it is
-    none.
+    """Return an `Index` with the values of `stated`, and check these values.
+
+    Args:
+        stated: a dict with the fields of `Index`, as read from a file.
+        source (str): the file, for the error.
+        parts (Sequence[str]): parts that the index must list.
+
+    Raises:
+        UserError: if `stated` is anything else.
     """
     kinds = {
         "source": str,

@@ -1,6 +1,7 @@
-"""The one-shot classification challenge that came with Omniglot (Lake, Salakhutdinov & Tenenbaum
-2015): 20 runs, each with one drawing of each of 20 characters of one alphabet, and 20 other
-drawings to tell apart.
+"""Omniglot's one-shot classification challenge (Lake, Salakhutdinov & Tenenbaum 2015).
+
+It consists of 20 runs. A run has one drawing of each of 20 characters of an alphabet as the
+support, and 20 other drawings of these characters as the queries.
 """
 
 from __future__ import annotations
@@ -18,18 +19,31 @@ LABELS = "class_labels.txt"
 
 
 class Run(NamedTuple):
-    """A run's name and its one task."""
+    """A run of the challenge.
+
+    Args:
+        name (str): name of its folder, such as run01.
+        task (TaskBatch): its single task.
+    """
 
     name: str
     task: TaskBatch
 
 
 def read(folder: str | Path, image_size: int) -> list[Run]:
-    """The runs in `folder`: `runNN/training/classNN.png`, `runNN/test/itemNN.png`, and in
-    `runNN/class_labels.txt` a line for each item with its path and that of its class, below
-    `folder`.
+    """Read the runs of the challenge.
 
-    Raises `UserError` where there are none, or one is incomplete.
+    Args:
+        folder (str | Path): folder of the runs. It has `runNN/training/classNN.png`,
+            `runNN/test/itemNN.png` and `runNN/class_labels.txt`. The latter has a line for each
+            item, with the path of the item and the path of its class, relative to `folder`.
+        image_size (int): side of the images, in pixels.
+
+    Returns:
+        list[Run]: the runs, in the order of their names.
+
+    Raises:
+        UserError: if there are no runs, or if a run is incomplete.
     """
     return [
         Run(name, _task(support, items, image_size))
@@ -38,12 +52,19 @@ def read(folder: str | Path, image_size: int) -> list[Run]:
 
 
 def way(folder: str | Path) -> int:
-    """The largest number of classes in one of the runs in `folder`; raises as `read`."""
+    """Return the largest number of classes in a run.
+
+    Args:
+        folder (str | Path): folder of the runs, as for `read`.
+
+    Raises:
+        UserError: if there are no runs, or if a run is incomplete.
+    """
     return max(len(support) for _, support, _ in _listed(Path(folder)))
 
 
 def _listed(folder: Path) -> list[tuple[str, list[Path], list[tuple[Path, int]]]]:
-    """What `_read_run` says of each run in `folder`."""
+    """Return what `_read_run` returns for each run in `folder`."""
     runs = [_read_run(folder, path) for path in sorted(folder.glob(f"run*/{LABELS}"))]
     if not runs:
         raise UserError(
@@ -54,14 +75,11 @@ def _listed(folder: Path) -> list[tuple[str, list[Path], list[tuple[Path, int]]]
 
 
 def _read_run(folder: Path, labels: Path) -> tuple[str, list[Path], list[tuple[Path, int]]]:
-    """A run's name, the support's image of each class, and the test items with their classes'
-    places among them.
-    """
+    """Return a run's name, the image of each class, and each test item with its class's index."""
     support = sorted((labels.parent / "training").glob("*.png"))
     items = []
-    for number, line in enumerate(
-        labels.read_text(encoding="utf-8", errors="replace").splitlines(), 1
-    ):
+    lines = labels.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         paths = [folder / part for part in line.split()]
@@ -80,18 +98,20 @@ def _read_run(folder: Path, labels: Path) -> tuple[str, list[Path], list[tuple[P
 
 
 def _task(support: list[Path], items: list[tuple[Path, int]], image_size: int) -> TaskBatch:
-    """Classes are labelled in another order than they are listed in, so that whoever always says
-    the first gets no points for it.
+    """Return a run as a task whose labels are shuffled.
+
+    A classifier that always answers with the first class must not profit from the order of the
+    classes in the folder.
     """
     label = np.random.default_rng(len(support)).permutation(len(support))
 
-    def images(paths):
-        inks = [load((str(path), path.read_bytes), image_size) for path in paths]
-        return np.stack(inks)[None, :, None].astype(np.float32) / 255  # [1, N, 1, H, W]
+    def images(paths: list[Path]) -> np.ndarray:
+        drawings = [load((str(path), path.read_bytes), image_size) for path in paths]
+        return np.stack(drawings)[None, :, None].astype(np.float32) / 255  # [1, N, 1, H, W]
 
     return TaskBatch(
         images(support),
         label[None],
         images([path for path, _ in items]),
-        label[None, [place for _, place in items]],
+        label[None, [index for _, index in items]],
     )

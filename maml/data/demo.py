@@ -1,6 +1,4 @@
-"""Make the arrays that the demo runs on, of Omniglot where it can be had, else of a procedural
-stand-in, and say loudly which.
-"""
+"""The data of the demo: Omniglot if it can be downloaded, and otherwise invented alphabets."""
 
 from __future__ import annotations
 
@@ -26,12 +24,17 @@ NAMES = {
 }
 
 
-def _watched(items: Iterable, total: int) -> Iterable:
+def reading_progress(items: Iterable, total: int) -> Iterable:
+    """Yield the characters that are read, and show the progress."""
     return watched(items, total, "characters", "reading")
 
 
+def _inventing_progress(items: Iterable, total: int) -> Iterable:
+    return watched(items, total, "alphabets", "inventing")
+
+
 def _problem(raw: str | Path) -> str | None:
-    """Why the characters of `raw` cannot be used."""
+    """Return why the characters of `raw` cannot be used, or None if they can."""
     try:
         find_characters(raw)
     except errors.UserError as error:
@@ -40,11 +43,14 @@ def _problem(raw: str | Path) -> str | None:
 
 
 def find_raw() -> tuple[Path, str]:
-    """The raw images to use, folder or zip, and how they came to be chosen; downloads or invents
-    them if need be.
+    """Return the raw data for the demo; download or invent them if necessary.
 
-    Raises `UserError` if the variable OMNIGLOT names none, or if the download fails for another
-    reason than a lacking connection.
+    Returns:
+        tuple[Path, str]: the folder or zip, and why it was chosen.
+
+    Raises:
+        UserError: if the environment variable OMNIGLOT does not name raw data, or if the download
+            fails although there is a connection.
     """
     if given := os.environ.get("OMNIGLOT"):
         if problem := _problem(given):
@@ -53,9 +59,8 @@ def find_raw() -> tuple[Path, str]:
             )
         return Path(given), "as the variable OMNIGLOT says"
     problem = _problem(OMNIGLOT)
-    if (
-        not problem and len({(OMNIGLOT / name).exists() for name in download.MD5}) == 1
-    ):  # one without the other: broken off
+    # One archive without the other means that a download was interrupted.
+    if not problem and len({(OMNIGLOT / name).exists() for name in download.MD5}) == 1:
         return OMNIGLOT, "found there"
     print(problem or f"{OMNIGLOT}: lacks an archive", "downloading Omniglot", sep="; ", flush=True)
     try:
@@ -66,15 +71,18 @@ def find_raw() -> tuple[Path, str]:
     if not problem:
         return OMNIGLOT, "INCOMPLETE, and no connection to get the rest"
     if not STAND_IN.exists():
-        stand_in.write(
-            STAND_IN, progress=lambda items, total: watched(items, total, "alphabets", "inventing")
-        )
+        stand_in.write(STAND_IN, progress=_inventing_progress)
     return STAND_IN, "no connection to get Omniglot"
 
 
-def _is_made(out: Path, raw: Path, characters: list[Character], source: str) -> bool:
-    """The arrays in `out` are whole, and what `raw` would give again as far as names and dates
-    tell.
+def is_up_to_date(out: Path, raw: Path, characters: list[Character], source: str) -> bool:
+    """Whether the arrays in a folder are complete and need not be made again from the raw data.
+
+    Args:
+        out (Path): the folder with the arrays.
+        raw (Path): the raw data. They must be older than the arrays.
+        characters (list[Character]): the characters of the raw data.
+        source (str): where the raw data come from, see `Index`.
     """
     try:
         _, index = read_arrays(out)

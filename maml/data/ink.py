@@ -1,4 +1,7 @@
-"""Image processing of the user's own pictures: ink told from paper, centred, with a usual pen."""
+"""Image processing of the user's own pictures, so that they look like Omniglot's drawings.
+
+The ink is separated from the paper, centred, and given the usual width of strokes.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,28 @@ from PIL import Image, ImageFilter, ImageOps
 
 from maml.data.raw import RAW_SIZE
 
-WORKING_SIZE = 256  # pixels of the longer side, on which ink is looked for
-# of the 105 pixels of an Omniglot drawing, the longer side of what is drawn in it: their median
+# A picture is reduced until its longer side has at most this number of pixels.
+WORKING_SIZE = 256
+# The longer side of what is drawn in an Omniglot image of 105 x 105 pixels: the median of all.
 INK_SIZE = 67
-PEN = (
-    3.6,
-    5.0,
-)  # pixels, as nearly all of theirs; thinner and thicker strokes are made thicker and thinner
-SPECK = 0.04  # of the largest connected ink: what is smaller is dirt
-SHORTEST = 0.08  # of the picture's longer side: where no stroke is as long, all is dirt
+# The smallest and the largest width of strokes, in pixels. Nearly all of Omniglot's are within it.
+PEN = (3.6, 5.0)
+# A connected piece of ink is dirt if its area is less than this share of the largest piece's area.
+SPECK = 0.04
+# All ink is dirt if the largest piece is shorter than this share of the picture's longer side.
+SHORTEST = 0.08
 
 
 def otsu(values: np.ndarray) -> float:
-    """The threshold that parts `values` (0 .. 255) into two groups with the least variance within
-    them (Otsu 1979).
+    """Return the threshold that splits values into two groups with the least variance within them.
+
+    This is the method of Otsu 1979.
+
+    Args:
+        values (ndarray): values from 0 to 255, of any shape.
+
+    Returns:
+        float: the threshold; 255 if all values are equal.
     """
     counts = np.bincount(values.astype(np.uint8).ravel(), minlength=256).astype(float)
     below = counts.cumsum()
@@ -32,49 +43,52 @@ def otsu(values: np.ndarray) -> float:
 
 
 def _components(ink: np.ndarray) -> np.ndarray:
-    """[H, W] bool -> [H, W] int: 0 for paper, else a number for each connected stroke (8
-    neighbours).
+    """Return a number for each pixel, [H, W]: 0 for paper, and one number for each piece of ink.
+
+    The 8 neighbours of a pixel are connected with it.
     """
     label = np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
-    while True:  # the largest number spreads through each stroke
+    height, width = ink.shape
+    while True:  # in each piece, the largest number spreads to all pixels
         padded = np.pad(label, 1)
-        around = np.max(
-            [
-                padded[i : i + ink.shape[0], j : j + ink.shape[1]]
-                for i in range(3)
-                for j in range(3)
-            ],
-            axis=0,
-        )
-        spread = np.where(ink, around, 0)
+        shifted = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+        spread = np.where(ink, np.max(shifted, axis=0), 0)
         if (spread == label).all():
             return label
         label = spread
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:
-    """Strokes are told apart at half the size, which takes a sixteenth of the time and bridges the
-    gaps of a pen that runs dry.
+    """Return the ink without dirt.
+
+    The pieces of ink are found at half the size. That takes a sixteenth of the time, and it bridges
+    the gaps of a pen that runs dry.
     """
     height, width = ink.shape
-    half = np.pad(ink, ((0, height % 2), (0, width % 2))).reshape(
-        (height + 1) // 2, 2, (width + 1) // 2, 2
-    )
-    label = _components(np.asarray(half.any(axis=(1, 3))))
+    even = np.pad(ink, ((0, height % 2), (0, width % 2)))
+    blocks = even.reshape((height + 1) // 2, 2, (width + 1) // 2, 2)
+    label = _components(np.asarray(blocks.any(axis=(1, 3))))
     numbers, sizes = np.unique(label[label > 0], return_counts=True)
     if len(sizes) == 0:
         return ink
     largest = np.nonzero(label == numbers[sizes.argmax()])
-    if max(np.ptp(places) for places in largest) < SHORTEST * max(label.shape):
+    if max(np.ptp(coordinates) for coordinates in largest) < SHORTEST * max(label.shape):
         return np.zeros_like(ink)
     kept = np.isin(label, numbers[sizes >= SPECK * sizes.max()])
     return ink & kept.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
 
 
 def find_ink(image: Image.Image) -> np.ndarray:
-    """Any picture -> [H, W] bool, at most `WORKING_SIZE` wide and high. What most of the margin
-    looks like is paper, dark or light; shadows that change slowly over the picture are paper as
-    well. All False where there is no ink.
+    """Return where a picture has ink.
+
+    The paper may be light or dark: it is what most of the picture's margin looks like. Shadows that
+    change slowly over the picture count as paper.
+
+    Args:
+        image (PIL.Image.Image): any picture.
+
+    Returns:
+        ndarray: [H, W] bool, at most `WORKING_SIZE` high and wide; all False without ink.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -83,14 +97,13 @@ def find_ink(image: Image.Image) -> np.ndarray:
     grey = image.convert("L")
     grey.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.Resampling.LANCZOS)
     values = np.asarray(grey, dtype=float)
-    if np.ptp(values) < 40:  # nothing but the noise of a camera
+    if np.ptp(values) < 40:  # the picture shows only the noise of a camera
         return np.zeros(values.shape, bool)
     margin = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     if (margin < otsu(values)).mean() > 0.5:
-        grey = ImageOps.invert(grey)  # light ink on dark paper
-    paper = grey.filter(ImageFilter.MaxFilter(9)).filter(
-        ImageFilter.GaussianBlur(max(grey.size) / 8)
-    )
+        grey = ImageOps.invert(grey)  # the ink is light, and the paper is dark
+    blur = ImageFilter.GaussianBlur(max(grey.size) / 8)
+    paper = grey.filter(ImageFilter.MaxFilter(9)).filter(blur)
     darker = np.clip(np.asarray(paper, dtype=float) - np.asarray(grey, dtype=float), 0, 255)
     middle = np.median(darker)
     noise = np.median(np.abs(darker - middle))
@@ -98,8 +111,9 @@ def find_ink(image: Image.Image) -> np.ndarray:
 
 
 def _with_pen(ink: Image.Image) -> Image.Image:
-    """Ink (255 on 0) with strokes within `PEN`, whose width is about twice the area over the
-    outline's length.
+    """Return ink (255 on 0) whose strokes have a width within `PEN`.
+
+    The width of the strokes is about twice their area, divided by the length of their outline.
     """
     for _ in range(12):
         filled = np.asarray(ink) > 127
@@ -115,8 +129,14 @@ def _with_pen(ink: Image.Image) -> Image.Image:
 
 
 def like_omniglot(image: Image.Image, size: int) -> np.ndarray:
-    """Any picture of one character -> [size, size] uint8 with ink 255, as `omniglot.load` gives
-    Omniglot's; all 0 without ink.
+    """Convert a picture of one character into an image like Omniglot's drawings.
+
+    Args:
+        image (PIL.Image.Image): any picture of one character.
+        size (int): side of the result, in pixels.
+
+    Returns:
+        ndarray: [size, size] uint8 with ink 255, like `maml.data.raw.load`; all 0 without ink.
     """
     ink = find_ink(image)
     if not ink.any():
@@ -125,11 +145,9 @@ def like_omniglot(image: Image.Image, size: int) -> np.ndarray:
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = INK_SIZE / max(cropped.shape)
     height, width = (max(1, round(side * scale)) for side in cropped.shape)
-    scaled = Image.fromarray((255 * cropped).astype(np.uint8)).resize(
-        (width, height), Image.Resampling.BOX
-    )
+    drawn = Image.fromarray((255 * cropped).astype(np.uint8))
+    scaled = drawn.resize((width, height), Image.Resampling.BOX)
+    corner = (RAW_SIZE - width) // 2, (RAW_SIZE - height) // 2
     sheet = Image.new("L", (RAW_SIZE, RAW_SIZE))
-    sheet.paste(
-        scaled.point(lambda v: 255 * (v > 100)), ((RAW_SIZE - width) // 2, (RAW_SIZE - height) // 2)
-    )
+    sheet.paste(scaled.point(lambda v: 255 * (v > 100)), corner)
     return np.asarray(_with_pen(sheet).resize((size, size), Image.Resampling.LANCZOS))

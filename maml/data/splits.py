@@ -1,4 +1,4 @@
-"""Which characters are for training, validation and testing."""
+"""The split of the characters into parts for training, validation and tests."""
 
 from __future__ import annotations
 
@@ -23,37 +23,38 @@ MAML_SPLIT = (1100, 100)  # training and validation characters, the rest is for 
 def split_characters(
     characters: list[Character], split: str, seed: int, lists: str | Path | None = None
 ) -> dict[str, list[str]]:
-    """Return row names by part, disjoint by character.
+    """Return the names of the rows of each part; no two parts share a character.
 
     Args:
         characters (list[Character]): the characters of the raw data.
-        split (str): "random": 60 / 20 / 20 % of the characters; "background": 80 / 20 % of the
-            background characters for training and validation, all others for tests; "vinyals": as
-            train.txt, val.txt and test.txt in `lists` say, each rotation a row of its own; "maml":
-            1,100 / 100 / 423 characters at random.
+        split (str): how to split the characters.
+            "random": 60 / 20 / 20 % of the characters.
+            "background": 80 / 20 % of the background characters for training and validation, and
+            all other characters for tests.
+            "vinyals": by the lists train.txt, val.txt and test.txt in the folder `lists`, where
+            each rotation of a character is a row of its own.
+            "maml": 1,100 / 100 / 423 characters at random.
         seed (int): seed of the split.
         lists (str | Path | None): folder with the lists of "vinyals".
+
+    Returns:
+        dict[str, list[str]]: by part, the names of its rows.
 
     Raises:
         UserError: if the lists are missing, wrong, or share characters.
     """
     rng = np.random.default_rng(seed)
 
-    def shuffled(names):
+    def shuffled(names: list[str]) -> list[str]:
         return [names[i] for i in rng.permutation(len(names))]
 
     names = [c.name for c in characters]
-    if split == "random":
+    if split in ("random", "maml"):
+        train, val = MAML_SPLIT
+        if split == "random":
+            train = int(0.6 * len(names))
+            val = (len(names) - train) // 2
         names = shuffled(names)
-        train = int(0.6 * len(names))
-        val = (len(names) - train) // 2
-        return {
-            "train": names[:train],
-            "val": names[train : train + val],
-            "test": names[train + val :],
-        }
-    if split == "maml":
-        names, (train, val) = shuffled(names), MAML_SPLIT
         return {
             "train": names[:train],
             "val": names[train : train + val],
@@ -71,10 +72,14 @@ def split_characters(
         raise UserError(
             "--split vinyals needs --lists, the folder with train.txt, val.txt and test.txt"
         )
+    return _listed(Path(lists), set(names))
+
+
+def _listed(lists: Path, known: set[str]) -> dict[str, list[str]]:
+    """Return the rows that the lists of the split "vinyals" name, all of `known` characters."""
     rows = {}
-    known = set(names)
     for part in PARTS:
-        path = Path(lists) / f"{part}.txt"
+        path = lists / f"{part}.txt"
         try:
             rows[part] = path.read_text(encoding="utf-8").split()
         except OSError as error:
@@ -87,14 +92,12 @@ def split_characters(
                     " rot000, rot090, rot180, rot270"
                 )
         if len(set(rows[part])) < len(rows[part]):
-            twice = next(row for i, row in enumerate(rows[part]) if row in rows[part][:i])
+            repeated = next(row for i, row in enumerate(rows[part]) if row in rows[part][:i])
             raise UserError(
-                f"{path}: {twice} stands there twice, which would be two classes; remove one"
+                f"{path}: {repeated} is listed twice, which would be two classes; remove one"
             )
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        common = {character_of(row) for row in rows[one]} & {
-            character_of(row) for row in rows[other]
-        }
+        common = set(map(character_of, rows[one])) & set(map(character_of, rows[other]))
         if common:
             raise UserError(
                 f"{lists}: {min(common)} stands in {one}.txt and in {other}.txt, but the parts must"
@@ -104,5 +107,5 @@ def split_characters(
 
 
 def character_of(row: str) -> str:
-    """`Alphabet/characterNN` of a row's name, without its rotation."""
+    """Return the character `Alphabet/characterNN` of a row's name, without the rotation."""
     return "/".join(row.split("/")[:2])

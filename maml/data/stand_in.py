@@ -1,5 +1,6 @@
-"""A stand-in for Omniglot to use offline: invented alphabets, each character drawn by 20 simulated
-hands.
+"""Data to use instead of Omniglot when there is no connection to download it.
+
+The alphabets are invented, and 20 simulated hands draw each character.
 """
 
 from __future__ import annotations
@@ -17,42 +18,55 @@ from PIL import Image, ImageDraw
 from maml.data.raw import DRAWINGS, RAW_SIZE, STAND_IN_MARK
 from maml.system.errors import UserError
 
-_BACKGROUND = 0.6
-_MARGIN = 0.11
-_FINE = 4
-_MARK_TEXT = """These images are NOT Omniglot. maml.glyphs invented the alphabets and
-simulated the hands that draw them ({}), to run the programs where
+_BACKGROUND = 0.6  # share of the alphabets that go to images_background
+_MARGIN = 0.11  # of an image, around a character, in sides of the image
+_FINE = 4  # an image is drawn at this multiple of its size, then reduced
+_MARK_TEXT = """These images are NOT Omniglot. maml.data.stand_in invented the alphabets
+and simulated the hands that draw them ({}), to run the programs where
 Omniglot cannot be had. Accuracies on them compare with no published ones.
 """
 
 
 class Stroke(NamedTuple):
-    """One movement of the pen; x points right, y down."""
+    """One movement of the pen.
+
+    Args:
+        points (ndarray): control points, [points, 2]. x points to the right and y down. A
+            character lies in the unit square.
+        smooth (bool): the movement is a B-spline with these control points. If false, it consists
+            of straight lines from point to point.
+    """
 
     points: np.ndarray
-    """[points, 2]; of a character, in the unit square"""
     smooth: bool
-    """a curve that the points draw towards them, else straight from point to point"""
 
 
 class Hand(NamedTuple):
-    """How somebody draws. All lengths in sides of the image."""
+    """How one person draws. The unit of all lengths is the side of the image.
+
+    Args:
+        matrix (ndarray): slant, rotation and proportions, [2, 2].
+        pen (float): width of the pen.
+        carelessness (float): standard deviation of the control points.
+        wobble (float): how much the lines tremble.
+    """
 
     matrix: np.ndarray
-    """[2, 2], slant, turn and proportions"""
     pen: float
     carelessness: float
-    """standard deviation of the points"""
     wobble: float
 
 
 def _turn(angle: float) -> np.ndarray:
+    """Return the matrix of a rotation, [2, 2]."""
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 def _piece(rng: np.random.Generator, angles: np.ndarray, kinds: np.ndarray) -> Stroke:
-    """A stroke that an alphabet uses again and again, centred on 0: a line, arc, corner or free
-    curve, along one of `angles`.
+    """Return a stroke from which the characters of an alphabet are built, centred on 0.
+
+    It is a line, an arc, a corner or a free curve along one of `angles`. `kinds` are the
+    probabilities of the four.
     """
     angle, length = rng.choice(angles), rng.uniform(0.4, 0.9)
     kind = rng.choice(["line", "arc", "corner", "curve"], p=kinds)
@@ -66,50 +80,45 @@ def _piece(rng: np.random.Generator, angles: np.ndarray, kinds: np.ndarray) -> S
         points = np.cumsum([[0, 0], [0.6, 0], _turn(bend) @ (rng.uniform(0.3, 0.7), 0)], 0)
     else:
         headings = np.cumsum(rng.choice([-1, 1]) * rng.uniform(-0.5, 1.8, rng.integers(3, 6)))
-        steps = np.stack([np.cos(headings), np.sin(headings)], 1) * rng.uniform(
-            0.25, 0.5, (len(headings), 1)
-        )
+        lengths = rng.uniform(0.25, 0.5, (len(headings), 1))
+        steps = np.stack([np.cos(headings), np.sin(headings)], 1) * lengths
         points = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, 0)])
     points = (points - (points.max(0) + points.min(0)) / 2) @ _turn(angle).T * length
     return Stroke(points, kind in ("arc", "curve"))
 
 
 def _path(stroke: Stroke, samples: int = 33) -> np.ndarray:
-    """[samples, 2] along the stroke; includes its ends, and a corner in its middle if `samples` is
-    odd.
+    """Return points along the stroke, [samples, 2].
+
+    They include both ends of the stroke, and if `samples` is odd, the corner in its middle.
     """
-    if (
-        stroke.smooth
-    ):  # uniform cubic B-spline, whose end points are repeated so that it reaches them
-        points = np.concatenate(
-            [
-                stroke.points[:1],
-                stroke.points[:1],
-                stroke.points,
-                stroke.points[-1:],
-                stroke.points[-1:],
-            ]
-        )
+    if stroke.smooth:
+        # a uniform cubic B-spline; the end points are repeated, so that it reaches them
+        first_point, last_point = stroke.points[:1], stroke.points[-1:]
+        points = np.concatenate([first_point, first_point, stroke.points, last_point, last_point])
         at = np.linspace(0, len(points) - 3 - 1e-9, samples)
         first, t = at.astype(int), (at % 1)[:, None]
         weights = (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3
         return sum(w * points[first + k] for k, w in enumerate(weights)) / 6
     at = np.linspace(0, len(stroke.points) - 1, samples)
-    return np.stack(
-        [np.interp(at, np.arange(len(stroke.points)), stroke.points[:, axis]) for axis in (0, 1)], 1
-    )
+    x, y = stroke.points.T
+    corners = np.arange(len(stroke.points))
+    return np.stack([np.interp(at, corners, x), np.interp(at, corners, y)], 1)
 
 
 def _nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[n], the distance from each of a [n, 2] to the nearest of b [m, 2]."""
+    """Return the distance of each point of a [n, 2] to the nearest point of b [m, 2], as [n]."""
     return np.sqrt(((a[:, None] - b[None]) ** 2).sum(2).min(1))
 
 
 def _character(
     rng: np.random.Generator, pieces: list[Stroke], counts: np.ndarray, narrow: np.ndarray
 ) -> list[Stroke]:
-    """1 to 4 of `pieces` put together and scaled into the image's middle times `narrow` [2]; none
-    lies along another.
+    """Return a character of 1 to 4 strokes.
+
+    The strokes are among `pieces`, and no stroke lies along another one. The character is scaled
+    into the middle of the image, times `narrow` [2]. `counts` are the probabilities of 1 to 4
+    strokes.
     """
     strokes: list[Stroke] = []
     wanted = rng.choice(np.arange(1, 5), p=counts)
@@ -118,9 +127,8 @@ def _character(
         points = piece.points * rng.uniform(0.8, 1.2)
         if strokes:
             other = _path(strokes[rng.integers(len(strokes))])
-            anchor = other[
-                rng.choice([0, len(other) // 2, len(other) - 1, int(rng.integers(len(other)))])
-            ]
+            end = len(other) - 1
+            anchor = other[rng.choice([0, len(other) // 2, end, int(rng.integers(len(other)))])]
             how = rng.random()
             if how < 0.4:
                 points = points - points[rng.choice([0, -1])] + anchor
@@ -140,8 +148,10 @@ def _character(
 
 
 def _alphabet(rng: np.random.Generator, characters: int) -> list[list[Stroke]]:
-    """Characters of one style: built of the same few pieces, of about as many strokes, as wide or
-    tall, and no two alike.
+    """Return the characters of one alphabet, no two of them alike.
+
+    They have one style: they consist of the same few pieces, have similar numbers of strokes, and
+    are equally narrow or wide.
     """
     upright = rng.choice([0.0, 0.25, 0.5, 0.75], size=3) * math.pi + rng.normal(0, 0.06, 3)
     kinds = rng.dirichlet([1.0, 1.2, 0.6, 1.6])
@@ -159,50 +169,43 @@ def _alphabet(rng: np.random.Generator, characters: int) -> list[list[Stroke]]:
             found.append(character)
             clouds.append(cloud)
         else:
-            alike *= 0.99  # so that many characters of few pieces are found in the end
+            alike *= 0.99  # so that the loop ends, also for many characters of few pieces
     return found
 
 
 def _hand(rng: np.random.Generator) -> Hand:
     slant, turn, stretch = rng.normal(0, (0.12, 0.06, 0.10))
-    matrix = (
-        _turn(turn)
-        @ np.array([[1, -slant], [0, 1]])
-        @ np.diag([math.exp(stretch), math.exp(-stretch)])
-    )
+    proportions = np.diag([math.exp(stretch), math.exp(-stretch)])
+    matrix = _turn(turn) @ np.array([[1, -slant], [0, 1]]) @ proportions
     return Hand(
-        matrix * rng.uniform(0.8, 1.0),
-        rng.uniform(0.024, 0.036),
-        rng.uniform(0.008, 0.022),
-        rng.uniform(0.001, 0.005),
+        matrix=matrix * rng.uniform(0.8, 1.0),
+        pen=rng.uniform(0.024, 0.036),
+        carelessness=rng.uniform(0.008, 0.022),
+        wobble=rng.uniform(0.001, 0.005),
     )
 
 
 def _draw(rng: np.random.Generator, character: list[Stroke], hand: Hand) -> Image.Image:
-    """1-bit, 105 x 105, ink black."""
+    """Return a drawing of the character: 1 bit for each of 105 x 105 pixels, black ink."""
     matrix = hand.matrix @ _turn(rng.normal(0, 0.05)) * rng.uniform(0.92, 1.08)
     paths = []
     for points, smooth in character:
-        points = (
-            points
-            + rng.normal(0, hand.carelessness, points.shape)
-            + rng.normal(0, hand.carelessness, 2)
-        )
+        points = points + rng.normal(0, hand.carelessness, points.shape)  # each point
+        points = points + rng.normal(0, hand.carelessness, 2)  # the whole stroke
         path = _path(Stroke((points - 0.5) @ matrix.T, smooth))
         t = np.linspace(0, 1, len(path))[:, None]
         for cycles in (1, 2.3, 5):
-            path = path + hand.wobble / cycles**0.5 * rng.normal(size=2) * np.sin(
-                2 * math.pi * (cycles * t + rng.random(2))
-            )
+            amplitude = hand.wobble / cycles**0.5 * rng.normal(size=2)
+            path = path + amplitude * np.sin(2 * math.pi * (cycles * t + rng.random(2)))
         paths.append(path + 0.5)
-    place = rng.normal(0, 0.025, 2)
-    low, high = np.min(paths, (0, 1)) + place, np.max(paths, (0, 1)) + place
-    place += np.maximum(hand.pen - low, 0) - np.maximum(high + hand.pen - 1, 0)
+    offset = rng.normal(0, 0.025, 2)
+    low, high = np.min(paths, (0, 1)) + offset, np.max(paths, (0, 1)) + offset
+    offset += np.maximum(hand.pen - low, 0) - np.maximum(high + hand.pen - 1, 0)
     side = RAW_SIZE * _FINE
     image = Image.new("L", (side, side), 255)
     pen = ImageDraw.Draw(image)
     for path in paths:
-        path = np.clip(path + place, hand.pen, 1 - hand.pen) * side
+        path = np.clip(path + offset, hand.pen, 1 - hand.pen) * side
         width = hand.pen * side * rng.uniform(0.9, 1.1)
         pen.line([tuple(point) for point in path.tolist()], fill=0, width=round(width))
         for x, y in path.tolist():
@@ -217,13 +220,21 @@ def write(
     seed: int = 0,
     progress: Callable = lambda items, total: items,
 ) -> None:
-    """Invent `alphabets` of `characters` each and write them to `folder`, which must not exist, in
-    Omniglot's own layout.
+    """Invent alphabets and write them to a new folder, in the layout of Omniglot.
 
-    Three fifths of the alphabets go to `images_background`. The same numbers and seed give the same
-    bytes (with one version of Pillow). `progress(iterator, total)` wraps the loop over alphabets.
-    The folder appears with everything in it, or not at all. Raises `UserError` if it is there or
-    cannot be written.
+    Three fifths of the alphabets go to `images_background`. The same arguments give the same bytes
+    (with the same version of Pillow). The folder appears with everything in it, or not at all.
+
+    Args:
+        folder (str | Path): the folder, which must not exist.
+        alphabets (int): number of alphabets.
+        characters (int): characters of each alphabet.
+        seed (int): seed of the invention.
+        progress (Callable): takes the alphabets' numbers and their count, and returns an iterable
+            of the numbers, which may show the progress.
+
+    Raises:
+        UserError: if the folder exists, or if it cannot be written.
     """
     folder = Path(folder)
     if folder.exists() or folder.is_symlink():
@@ -232,26 +243,23 @@ def write(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix=f".{folder.name}.", suffix=".part", dir=folder.parent
-        ) as beside:
-            made = Path(beside, folder.name)
-            made.mkdir()
+        ) as temporary:
+            root = Path(temporary, folder.name)
+            root.mkdir()
+            background = round(_BACKGROUND * alphabets)
             for a in progress(range(alphabets), alphabets):
-                group = (
-                    "images_background"
-                    if a < round(_BACKGROUND * alphabets)
-                    else "images_evaluation"
-                )
+                group = "images_background" if a < background else "images_evaluation"
                 rng = np.random.default_rng([seed, a])
                 hands = [_hand(rng) for _ in range(DRAWINGS)]
                 for c, character in enumerate(_alphabet(rng, characters)):
-                    place = made / group / f"Standin_{a + 1:02d}" / f"character{c + 1:02d}"
-                    place.mkdir(parents=True)
+                    drawings = root / group / f"Standin_{a + 1:02d}" / f"character{c + 1:02d}"
+                    drawings.mkdir(parents=True)
+                    number = a * characters + c + 1
                     for h, hand in enumerate(hands):
-                        _draw(rng, character, hand).save(
-                            place / f"{a * characters + c + 1:04d}_{h + 1:02d}.png"
-                        )
-            (made / STAND_IN_MARK).write_text(_MARK_TEXT.format(f"seed {seed}"), encoding="utf-8")
-            os.rename(made, folder)
+                        image = _draw(rng, character, hand)
+                        image.save(drawings / f"{number:04d}_{h + 1:02d}.png")
+            (root / STAND_IN_MARK).write_text(_MARK_TEXT.format(f"seed {seed}"), encoding="utf-8")
+            os.rename(root, folder)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}); free space or name another folder"

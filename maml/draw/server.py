@@ -1,7 +1,7 @@
-"""A page to draw on: examples of some classes, then a query, and at once what a trained learner
-thinks of it.
+"""The server of a page to draw on.
 
-python -m maml.draw starts it on this machine alone.
+The user draws examples of some classes, and then a query. With every stroke of the query, the page
+shows the probability of each class, which a trained learner predicts.
 """
 
 from __future__ import annotations
@@ -28,12 +28,21 @@ from maml.training.restore import restore
 
 ALGORITHMS = ("maml", "reptile", "protonet")
 WAYS, SHOTS = range(2, 21), range(1, 6)
-LARGEST_BODY = 4 << 20  # bytes; 20 classes of 5 drawings are a tenth of it
-REMEMBERED = 16  # supports that were adapted to
+LARGEST_BODY = 4 << 20  # bytes of a request; 20 classes of 5 drawings need a tenth of them
+REMEMBERED = 16  # adaptations that are kept
 
 
 class Adaptation:
-    """One learner's states after each update step on one support."""
+    """A learner that has adapted to a support.
+
+    Args:
+        model (Checkpoint): the weights of the learner.
+        x (ndarray): images of the support, [N, 1, H, W] float32 with ink 1.
+        y (ndarray): labels of the support, [N] int.
+
+    Attributes:
+        states (list): what the learner's `adapt` yields before and after each update step.
+    """
 
     def __init__(self, model: Checkpoint, x: np.ndarray, y: np.ndarray):
         import paddle
@@ -43,47 +52,63 @@ class Adaptation:
         self.states = list(self.learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None])))
 
     def probabilities(self, query: np.ndarray) -> np.ndarray:
-        """Probabilities [steps + 1, way] of one query [1, H, W]."""
-        return np.stack(
-            [predicted(self.learner, state, query[None, None])[0, 0] for state in self.states]
-        )
+        """Return the probabilities of one query [1, H, W] by each state, [steps + 1, way]."""
+        batch = query[None, None]  # 1 task with 1 query
+        return np.stack([predicted(self.learner, state, batch)[0, 0] for state in self.states])
 
 
 class AdaptedModels:
-    """The models that there are, and what they were lately adapted to."""
+    """The models, and their latest adaptations.
+
+    Args:
+        models (dict[str, Checkpoint]): by algorithm, the weights.
+    """
 
     def __init__(self, models: dict[str, Checkpoint]):
         self.models = models
         self.adapted: OrderedDict[str, Adaptation] = OrderedDict()
-        self.lock = (
-            threading.Lock()
-        )  # one computation at a time: a page asks again with every stroke
+        # Only one computation runs at a time, since a page sends a request with every stroke.
+        self.lock = threading.Lock()
         self.count = 0
 
     def adapt(self, algorithm: str, x: np.ndarray, y: np.ndarray) -> str:
-        """Adapt to a support [N, 1, H, W] with labels [N]; the name to ask by."""
+        """Adapt to a support [N, 1, H, W] with labels [N]; return the adaptation's name."""
         with self.lock:
-            made = Adaptation(self.models[algorithm], x, y)
+            adaptation = Adaptation(self.models[algorithm], x, y)
             self.count += 1
-            self.adapted[str(self.count)] = made
+            self.adapted[str(self.count)] = adaptation
             while len(self.adapted) > REMEMBERED:
                 self.adapted.popitem(last=False)
             return str(self.count)
 
     def classify(self, name: str, query: np.ndarray) -> np.ndarray:
+        """Return the probabilities [steps + 1, way] of a query [1, H, W] by an adaptation."""
         with self.lock:
             return self.adapted[name].probabilities(query)
 
 
 def find_models(folder: str | Path) -> dict[str, Checkpoint]:
-    """The best checkpoint of each algorithm in `folder`; a `UserError` where there is none at all.
+    """Return the best checkpoint of each algorithm.
 
-    Best is what was validated on the most classes by the fewest shots: of several, what was not
-    trained on validation characters, then what is of the random split, as most are, then the most
-    accurate.
+    The best checkpoint is chosen by these rules, in this order:
+
+     1. validated on the most classes;
+     2. validated with the fewest support images of each class;
+     3. not trained on validation characters;
+     4. trained on the random split;
+     5. the most accurate on validation characters.
+
+    Args:
+        folder (str | Path): the folder of the checkpoints.
+
+    Returns:
+        dict[str, Checkpoint]: by algorithm, the best checkpoint.
+
+    Raises:
+        UserError: if there is no checkpoint of any algorithm.
     """
 
-    def place(model: Checkpoint) -> tuple[int, int, bool, bool, float]:
+    def rank(model: Checkpoint) -> tuple[int, int, bool, bool, float]:
         return (
             model.config.way,
             -model.config.shot,
@@ -92,22 +117,30 @@ def find_models(folder: str | Path) -> dict[str, Checkpoint]:
             model.accuracy,
         )
 
-    models = [
-        model
-        for model in map(read, sorted(Path(folder).glob("*.pkl")))
-        if model.config.algorithm in ALGORITHMS
-    ]
-    found = {model.config.algorithm: model for model in sorted(models, key=place)}
+    models = sorted(map(read, sorted(Path(folder).glob("*.pkl"))), key=rank)
+    best = {model.config.algorithm: model for model in models}  # the last one has the best rank
+    found = {algorithm: best[algorithm] for algorithm in ALGORITHMS if algorithm in best}
     if not found:
         raise UserError(
             f"{folder}: no checkpoint of {', '.join(ALGORITHMS)}; train one, or name their folder"
             " by --checkpoints"
         )
-    return {algorithm: found[algorithm] for algorithm in ALGORITHMS if algorithm in found}
+    return found
 
 
 def drawing(text: Any, size: int) -> np.ndarray:
-    """A PNG as a data URL -> [1, size, size], ink 1; a `UserError` where it is none, or blank."""
+    """Return a drawing that the page sent.
+
+    Args:
+        text: a PNG as a data URL.
+        size (int): side of the result, in pixels.
+
+    Returns:
+        ndarray: [1, size, size] float32 with ink 1.
+
+    Raises:
+        UserError: if `text` is anything else, or if the drawing is blank.
+    """
     if not isinstance(text, str) or not text.startswith("data:image/png;base64,"):
         raise UserError("a drawing must be a PNG as a data URL")
     try:
@@ -116,21 +149,28 @@ def drawing(text: Any, size: int) -> np.ndarray:
             raise UserError("a drawing may have 1000 x 1000 pixels at most")
         drawn = ink.like_omniglot(image, size)
     except DAMAGED as error:
-        raise UserError(
-            f"a drawing is not a readable PNG ({' '.join(str(error).split())})"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"a drawing is not a readable PNG ({reason})") from None
     if not drawn.any():
         raise UserError("a drawing is blank")
     return drawn[None].astype(np.float32) / 255
 
 
 def support(stated: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A list of drawings for each class -> images [N, 1, size, size] and labels [N]."""
-    if (
-        not isinstance(stated, list)
-        or len(stated) not in WAYS
-        or not all(isinstance(s, list) and len(s) in SHOTS for s in stated)
-    ):
+    """Return the support that the page sent.
+
+    Args:
+        stated: a list of classes, each of which is a list of drawings.
+        size (int): side of the images, in pixels.
+
+    Returns:
+        tuple[ndarray, ndarray]: images [N, 1, size, size] float32 with ink 1, and labels [N].
+
+    Raises:
+        UserError: if `stated` is anything else, or if a drawing is blank.
+    """
+    is_list = isinstance(stated, list) and len(stated) in WAYS
+    if not is_list or not all(isinstance(s, list) and len(s) in SHOTS for s in stated):
         raise UserError(
             f"the support must be {WAYS[0]} to {WAYS[-1]} classes of {SHOTS[0]} to {SHOTS[-1]}"
             " drawings each"
@@ -140,13 +180,15 @@ def support(stated: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def create(models: dict[str, Checkpoint]) -> Flask:
-    """The application: one page, and two questions that it asks."""
+    """Return the web application: the page, and what the page requests.
+
+    Args:
+        models (dict[str, Checkpoint]): by algorithm, the weights; see `find_models`.
+    """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
-    adapted_models, page = (
-        AdaptedModels(models),
-        (Path(__file__).parent / "page.html").read_text(encoding="utf-8"),
-    )
+    adapted_models = AdaptedModels(models)
+    page = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
     def body() -> dict:
         stated = request.get_json()
@@ -156,24 +198,16 @@ def create(models: dict[str, Checkpoint]) -> Flask:
 
     @app.get("/")
     def index() -> Response:
-        return Response(
-            page,
-            mimetype="text/html",
-            headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline' data:"},
-        )
+        policy = {"Content-Security-Policy": "default-src 'self' 'unsafe-inline' data:"}
+        return Response(page, mimetype="text/html", headers=policy)
 
     @app.get("/models")
     def list_models() -> Response:
-        return jsonify(
-            [
-                {
-                    "algorithm": name,
-                    "checkpoint": model.path.name,
-                    "most": WAYS[-1] if name in METRIC else min(WAYS[-1], model.config.way),
-                }
-                for name, model in models.items()
-            ]
-        )
+        listed = []
+        for name, model in models.items():
+            max_way = WAYS[-1] if name in METRIC else min(WAYS[-1], model.config.way)
+            listed.append({"algorithm": name, "checkpoint": model.path.name, "most": max_way})
+        return jsonify(listed)
 
     @app.post("/adapt")
     def adapt() -> Response:
@@ -190,9 +224,8 @@ def create(models: dict[str, Checkpoint]) -> Flask:
         name = stated.get("adapted")
         if not isinstance(name, str) or name not in adapted_models.adapted:
             raise UserError("this support is not known, or no longer; draw on")
-        steps = adapted_models.classify(
-            name, drawing(stated.get("query"), adapted_models.adapted[name].size)
-        )
+        query = drawing(stated.get("query"), adapted_models.adapted[name].size)
+        steps = adapted_models.classify(name, query)
         return jsonify({"steps": np.round(steps, 4).tolist()})
 
     @app.errorhandler(UserError)

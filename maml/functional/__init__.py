@@ -1,5 +1,4 @@
-"""Operations that can be differentiated any number of times, and vector algebra over parameter
-lists.
+"""Operations that are differentiable any number of times, and algebra over lists of parameters.
 
 PaddlePaddle's own convolution, batch normalisation, max-pooling and cross-entropy either raise in
 the second differentiation or are slow in it (batch normalisation a thousand times slower than
@@ -24,24 +23,20 @@ from maml.functional.algebra import (
     in_parts,
     leaves,
     mean_over_tasks,
-    norm,
 )
-from maml.functional.convolution import Patches, convolve, patches
+from maml.functional.convolution import convolve, patches
 from maml.functional.first_layer import (
     InputPatches,
     input_block,
     input_patches,
-    input_statistics,
     pooled_input_block,
 )
 from maml.functional.losses import accuracy, correct, cross_entropy, log_softmax
 from maml.functional.normalization import EPSILON, Statistics, batch_norm
-from maml.functional.pooling import max_pool, max_pool_product
-from maml.functional.rows import append_zero_row, mean_rows, repeat_rows, sum_rows
+from maml.functional.pooling import max_pool
 from maml.functional.similarities import (
     SIMILARITIES,
     cosine,
-    dot,
     negative_squared_distance,
     normalized,
 )
@@ -49,11 +44,9 @@ from maml.functional.similarities import (
 __all__ = [
     "EPSILON",
     "InputPatches",
-    "Patches",
     "SIMILARITIES",
     "Statistics",
     "accuracy",
-    "append_zero_row",
     "apply_gradient",
     "batch_norm",
     "clip_by_task",
@@ -62,23 +55,16 @@ __all__ = [
     "cosine",
     "cross_entropy",
     "descend",
-    "dot",
     "for_each_task",
     "in_parts",
     "input_block",
     "input_patches",
-    "input_statistics",
     "leaves",
     "log_softmax",
     "max_pool",
-    "max_pool_product",
     "mean_over_tasks",
-    "mean_rows",
     "negative_squared_distance",
-    "norm",
     "normalized",
     "patches",
     "pooled_input_block",
-    "repeat_rows",
-    "sum_rows",
 ]

@@ -1,5 +1,6 @@
-"""The first convolution and its batch normalisation in one product, over patches that stay the same
-while weights adapt.
+"""The first convolution and its batch normalisation as one matrix product.
+
+The product is with the patches of the images, which stay the same while weights adapt.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from maml.functional.rows import repeat_rows, sum_rows
 
 
 class InputPatches(NamedTuple):
-    """The first layer's view of the images, which stays the same while weights adapt. Made by
-    `input_patches`.
+    """The images as the first layer reads them, which stay the same while weights adapt.
+
+    See `input_patches`.
+
+    Args:
+        columns (Tensor): the patches, with a column of ones and a row of zeros at the end,
+            [T, P_out * N + 1, 9 * C + 1].
+        mean (Tensor): the mean of the patches, [T, 1, 9 * C].
+        covariance (Tensor): the (biased) covariance of the patches, [T, 9 * C, 9 * C].
+        images (int): images of each task, N.
     """
 
     columns: Tensor
-    """[T, P_out * N + 1, 9 * C + 1]: the patches, with a column of ones, and a row of zeros at the
-    end
-    """
     mean: Tensor
-    """[T, 1, 9 * C], the patches' mean"""
     covariance: Tensor
-    """[T, 9 * C, 9 * C], their (biased) covariance"""
     images: int
 
 
@@ -37,8 +41,9 @@ class InputPatches(NamedTuple):
 def _input_table(
     height: int, width: int, stride: int, images: int, channels: int, pooled: bool
 ) -> Tensor:
-    """Where `InputPatches.columns` come from, in the pixels [N, C, H, W] of a task with a 0 and a 1
-    behind them.
+    """Return the index of each element of `InputPatches.columns` in a task's pixels.
+
+    The pixels are [N, C, H, W], flat, followed by a 0 and a 1.
     """
     pixels = images * channels * height * width
     position = taps(height, width, stride, pooled)[:, None, :, None]  # [P_out, 1, 9, 1]
@@ -51,26 +56,41 @@ def _input_table(
 
 
 def input_patches(x: Tensor, stride: int, pooled: bool = False) -> InputPatches:
-    """x [T, N, C, H, W] -> the patches that the first convolution multiplies by its weights;
-    `pooled` as for `patches`.
+    """Return the patches that the first convolution multiplies by its weights.
+
+    Args:
+        x (Tensor): images, [T, N, C, H, W].
+        stride (int): stride of the convolution.
+        pooled (bool): max-pooling follows: use `pooled_input_block`. If false, use `input_block`.
+
+    Returns:
+        InputPatches: the patches, and their mean and covariance.
     """
     tasks, images, channels, height, width = x.shape
-    pixels = paddle.concat(
-        [x.reshape([tasks, -1]), paddle.to_tensor([[0.0, 1.0]], x.dtype).expand([tasks, 2])], axis=1
-    )
+    constants = paddle.to_tensor([[0.0, 1.0]], x.dtype).expand([tasks, 2])
+    pixels = paddle.concat([x.reshape([tasks, -1]), constants], axis=1)
     table = _input_table(height, width, stride, images, channels, pooled)
     columns = paddle.gather(pixels, table, axis=1).reshape([tasks, -1, 9 * channels + 1])
-    moments = paddle.matmul(columns, columns, transpose_x=True) / (
-        columns.shape[1] - 1
-    )  # the last row and column: of a 1
+    rows = columns.shape[1] - 1
+    # The last row and column are the moments of each element with the 1, hence the mean.
+    moments = paddle.matmul(columns, columns, transpose_x=True) / rows
     mean = moments[:, -1:, :-1]
     covariance = moments[:, :-1, :-1] - paddle.matmul(mean, mean, transpose_x=True)
     return InputPatches(columns, mean, covariance, images)
 
 
 def input_statistics(x: InputPatches, w: Tensor) -> Statistics:
-    """The statistics of the first convolution's output, without computing it: y = x w has mean m w
-    and variance w' C w.
+    """Return the statistics of the first convolution's output, without computing the output.
+
+    If m is the mean and C the covariance of the patches x, y = x w has mean m w and variance
+    w' C w.
+
+    Args:
+        x (InputPatches): the patches.
+        w (Tensor): weights of the convolution, [T, 9 * C, C_out].
+
+    Returns:
+        Statistics: mean and variance, [T, 1, C_out] each.
     """
     return Statistics(paddle.matmul(x.mean, w), sum_rows(w * paddle.matmul(x.covariance, w)))
 
@@ -83,8 +103,7 @@ def _folded(
     given: Statistics | None,
     record: list[Statistics] | None,
 ) -> Tensor:
-    """Weights [T, 9 * C + 1, C_out] by which the patches are convolved, normalised, scaled and
-    shifted.
+    """Return the weights [T, 9 * C + 1, C_out] of convolution and batch normalisation together.
 
     Batch normalisation is affine in the convolution's output, y s + (beta - mean s) with s = gamma
     / sqrt(variance + eps), so it can be folded into the weights exactly: s scales their columns and
@@ -105,7 +124,18 @@ def input_block(
     given: Statistics | None = None,
     record: list[Statistics] | None = None,
 ) -> Tensor:
-    """batch_norm(convolve(x, w)) as one product, [T, P_out * N + 1, C]; the last row is zero."""
+    """Return batch_norm(convolve(x, w), gamma, beta), computed as one product.
+
+    Args:
+        x (InputPatches): the patches of the images.
+        w (Tensor): weights of the convolution, [T, 9 * C, C_out].
+        gamma, beta (Tensor): scale and shift of batch normalisation, [T, 1, C_out] each.
+        given (Statistics | None): statistics to normalise with, instead of those of x.
+        record (list[Statistics] | None): a list that receives the statistics that are used.
+
+    Returns:
+        Tensor: rows of activations and a row of zeros, [T, P_out * N + 1, C_out].
+    """
     return paddle.matmul(x.columns, _folded(x, w, gamma, beta, given, record))
 
 
@@ -119,9 +149,19 @@ def pooled_input_block(
     given: Statistics | None = None,
     record: list[Statistics] | None = None,
 ) -> Tensor:
-    """max_pool(batch_norm(convolve(x, w))) of `height` x `width` pixels, [T, (height // 2) * (width
-    // 2) * N + 1, C], and a zero row.
+    """Return max_pool(batch_norm(convolve(x, w), gamma, beta)), computed as one product.
+
+    Args:
+        x (InputPatches): the patches of the images, with `pooled=True`.
+        w (Tensor): weights of the convolution, [T, 9 * C, C_out].
+        gamma, beta (Tensor): scale and shift of batch normalisation, [T, 1, C_out] each.
+        height, width (int): size of the convolution's output, before pooling.
+        given (Statistics | None): statistics to normalise with, instead of those of x.
+        record (list[Statistics] | None): a list that receives the statistics that are used.
+
+    Returns:
+        Tensor: rows of activations and a row of zeros,
+        [T, (height // 2) * (width // 2) * N + 1, C_out].
     """
-    return max_pool_product(
-        x.columns, _folded(x, w, gamma, beta, given, record), height, width, x.images
-    )
+    weights = _folded(x, w, gamma, beta, given, record)
+    return max_pool_product(x.columns, weights, height, width, x.images)

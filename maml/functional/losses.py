@@ -1,4 +1,4 @@
-"""What is minimised and what is counted: scores [T, N, way] against labels [T, N]."""
+"""Losses and accuracies of scores [T, N, way], for labels [T, N]."""
 
 from __future__ import annotations
 
@@ -8,32 +8,80 @@ from paddle import Tensor
 
 
 def log_softmax(scores: Tensor) -> Tensor:
-    """Over the last axis. exp(z) is written elu(z) + 1, its equal for z <= 0, since exp has no
-    second gradient in Paddle 2.6.
+    """Return the logarithm of the softmax over the last axis, differentiable any number of times.
+
+    Args:
+        scores (Tensor): scores, [..., way].
+
+    Returns:
+        Tensor: logarithms of probabilities, [..., way].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> print(fn.log_softmax(paddle.to_tensor([[[0.0, 0.0]]])).numpy().round(3))
+        [[[-0.693 -0.693]]]
     """
+    # For z <= 0, exp(z) = elu(z) + 1, and in Paddle 2.6 exp has no second derivative.
     z = scores - scores.detach().max(axis=-1, keepdim=True)
     return z - paddle.log((F.elu(z) + 1).sum(axis=-1, keepdim=True))
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """scores [T, N, way], labels [T, N] int -> mean over the N images, [T]."""
+    """Return the mean cross-entropy of each task, differentiable any number of times.
+
+    Args:
+        scores (Tensor): scores, [T, N, way].
+        labels (Tensor): labels from 0 to way - 1, [T, N] int.
+
+    Returns:
+        Tensor: the mean over the N images of each task, [T].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> scores = paddle.to_tensor([[[2.0, 0.0], [0.0, 0.0]]])  # one task, two images
+        >>> print(fn.cross_entropy(scores, paddle.to_tensor([[0, 1]])).numpy().round(3))
+        [0.41]
+    """
     target = F.one_hot(labels, scores.shape[-1]).astype(scores.dtype)
     return -(target * log_softmax(scores)).sum(axis=-1).mean(axis=-1)
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
-    """scores [T, N, way], labels [T, N] int -> the share whose own class scores highest, [T]
-    float32; a tie is a miss.
+    """Return the accuracy of each task.
+
+    An image is classified correctly if its own class has the highest score, and no other class has
+    the same score.
+
+    Args:
+        scores (Tensor): scores, [T, N, way].
+        labels (Tensor): labels from 0 to way - 1, [T, N] int.
+
+    Returns:
+        Tensor: the share of the N images that are classified correctly, [T] float32.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> scores = paddle.to_tensor([[[2.0, 0.0], [1.0, 1.0]]])  # the second image: a tie
+        >>> fn.accuracy(scores, paddle.to_tensor([[0, 1]])).tolist()
+        [0.5]
     """
     return correct(scores, labels).mean(axis=-1)
 
 
 def correct(scores: Tensor, labels: Tensor) -> Tensor:
-    """scores [T, N, way], labels [T, N] int -> 1 where the own class scores highest, else 0, [T, N]
-    float32; a tie is a miss.
+    """Return which images are classified correctly; a tie is an error, see `accuracy`.
+
+    Args:
+        scores (Tensor): scores, [T, N, way].
+        labels (Tensor): labels from 0 to way - 1, [T, N] int.
+
+    Returns:
+        Tensor: 1 for a correct image and 0 for an error, [T, N] float32.
     """
     own = F.one_hot(labels, scores.shape[-1]).astype("bool")
     rival = paddle.where(own, paddle.full_like(scores, -float("inf")), scores).max(axis=-1)
-    return (
-        paddle.take_along_axis(scores, labels.unsqueeze(-1), axis=-1).squeeze(-1) > rival
-    ).astype("float32")
+    score = paddle.take_along_axis(scores, labels.unsqueeze(-1), axis=-1).squeeze(-1)
+    return (score > rival).astype("float32")

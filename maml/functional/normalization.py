@@ -1,5 +1,6 @@
-"""Batch normalisation (Ioffe & Szegedy 2015) of rows [T, M, C], twice differentiable by closed
-forms.
+"""Batch normalisation (Ioffe & Szegedy 2015) of rows [T, M, C].
+
+Its first and second derivatives have closed forms.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from paddle.autograd import PyLayer
 
 from maml.functional.rows import apply, mean_rows, repeat_rows
 
-EPSILON = 1e-5
+EPSILON = 1e-5  # the eps that is added to every variance
 
 
 class Statistics(NamedTuple):
-    """What batch normalisation needs to know of a batch; mean and (biased) variance, each [T, 1,
-    C].
+    """The statistics of a batch that batch normalisation uses.
+
+    Args:
+        mean (Tensor): the mean of each channel, [T, 1, C].
+        variance (Tensor): the biased variance of each channel, [T, 1, C].
     """
 
     mean: Tensor
@@ -26,7 +30,7 @@ class Statistics(NamedTuple):
 
 
 def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """x * scale + shift by column: x [T, M, C], scale and shift [T, 1, C]."""
+    """Return x * scale + shift by column, for x [T, M, C], scale and shift [T, 1, C]."""
     return x * repeat_rows(scale, x.shape[1]) + repeat_rows(shift, x.shape[1])
 
 
@@ -64,49 +68,51 @@ class _BatchNorm(PyLayer):
 class _BatchNormGradient(PyLayer):
     @staticmethod
     def forward(ctx, needs, g, x, gamma, normal, r):
-        scale, mean, m, rows = gamma * r, mean_rows(g), mean_rows(g * normal), g.shape[1]
-        ctx.g, ctx.normal, ctx.r, ctx.scale, ctx.mean, ctx.m = g.detach(), normal, r, scale, mean, m
-        return (
-            _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows),
-            rows * m,
-            rows * mean,
-        )
+        rows = g.shape[1]
+        scale = gamma * r
+        mean, m = mean_rows(g), mean_rows(g * normal)
+        ctx.g, ctx.normal, ctx.r = g.detach(), normal, r
+        ctx.scale, ctx.mean, ctx.m = scale, mean, m
+        dx = _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows)
+        return dx, rows * m, rows * mean
 
     @staticmethod
     def backward(ctx, a, b, c):
-        g, normal, r, scale, rows = ctx.g, ctx.normal, ctx.r, ctx.scale, ctx.g.shape[1]
+        g, normal, r, scale = ctx.g, ctx.normal, ctx.r, ctx.scale
+        rows = g.shape[1]
         mean_a, m_a = mean_rows(a), mean_rows(a * normal)
         curvature = mean_rows(a * g) - mean_a * ctx.mean - m_a * ctx.m  # mean(a P g)
         dg = _affine(a, scale, c - scale * mean_a) + normal * repeat_rows(b - scale * m_a, rows)
         u = g * repeat_rows(b - scale * m_a, rows) - a * repeat_rows(scale * ctx.m, rows)
-        dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(
-            r * (mean_rows(u * normal) + scale * curvature), rows
-        )
+        along_normal = r * (mean_rows(u * normal) + scale * curvature)
+        dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(along_normal, rows)
         return dg, dx, r * curvature * rows
 
 
-def _measured(x: Tensor, gamma: Tensor, beta: Tensor, record: list[Statistics] | None) -> Tensor:
-    """Batch normalisation by Paddle's own operation, many times faster, but for one
-    differentiation: a column for each task's channel.
+def _batch_norm_native(
+    x: Tensor, gamma: Tensor, beta: Tensor, record: list[Statistics] | None
+) -> Tensor:
+    """Return batch normalisation by Paddle's own operation, with a column for each task's channel.
+
+    It is many times faster than `_BatchNorm`, but is differentiable only once.
     """
     tasks, rows, channels = x.shape
-    statistics = Statistics(
-        paddle.zeros([tasks * channels], x.dtype), paddle.ones([tasks * channels], x.dtype)
-    )
+    mean = paddle.zeros([tasks * channels], x.dtype)
+    variance = paddle.ones([tasks * channels], x.dtype)
     columns = x.transpose([1, 0, 2]).reshape([rows, -1])  # [M, T * C]
     y = F.batch_norm(
         columns,
-        *statistics,
+        mean,
+        variance,
         gamma.flatten(),
         beta.flatten(),
         training=True,
-        momentum=0.0,
+        momentum=0.0,  # so mean and variance become the statistics of x
         epsilon=EPSILON,
     )
     if record is not None:
-        record.append(
-            Statistics(*(s.reshape([tasks, 1, channels]) for s in statistics))
-        )  # where it put the statistics of x
+        shape = [tasks, 1, channels]
+        record.append(Statistics(mean.reshape(shape), variance.reshape(shape)))
     return y.reshape([rows, tasks, channels]).transpose([1, 0, 2])
 
 
@@ -118,16 +124,36 @@ def batch_norm(
     record: list[Statistics] | None = None,
     twice: bool = True,
 ) -> Tensor:
-    """Batch normalisation of rows x [T, M, C] with their own statistics, which `record` is given,
-    or with `given` ones.
+    """Normalise each channel of each task over the rows, then scale and shift it.
 
-    gamma, beta [T, 1, C]; `twice`: it is to be differentiated twice.
+    This is algorithm 1 of Ioffe & Szegedy 2015: gamma (x - mean) / sqrt(variance + eps) + beta.
+
+    Args:
+        x (Tensor): rows of activations, [T, M, C].
+        gamma (Tensor): scale of each channel, [T, 1, C], or [1, 1, C] for all tasks.
+        beta (Tensor): shift of each channel, likewise.
+        given (Statistics | None): statistics to normalise with, instead of those of x.
+        record (list[Statistics] | None): a list that receives the statistics of x; not with
+            `given`.
+        twice (bool): the result is to be differentiated twice. If false, a much faster operation
+            is used, which is differentiable only once.
+
+    Returns:
+        Tensor: rows of activations, [T, M, C].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> x = paddle.to_tensor([[[1.0], [3.0]]])  # 1 task, 2 rows, 1 channel
+        >>> gamma, beta = paddle.full([1, 1, 1], 2.0), paddle.full([1, 1, 1], 5.0)
+        >>> fn.batch_norm(x, gamma, beta).numpy().round(3).tolist()
+        [[[3.0], [7.0]]]
     """
+    if gamma.shape[0] < x.shape[0]:  # weights that all tasks share
+        gamma, beta = (w.expand([x.shape[0], *w.shape[1:]]) for w in (gamma, beta))
     if given is not None:
         scale = gamma * paddle.rsqrt(given.variance + EPSILON)
         return _affine(x, scale, beta - given.mean * scale)
-    return (
-        apply(_BatchNorm, x, gamma, beta, record=record)
-        if twice
-        else _measured(x, gamma, beta, record)
-    )
+    if twice:
+        return apply(_BatchNorm, x, gamma, beta, record=record)
+    return _batch_norm_native(x, gamma, beta, record)

@@ -1,5 +1,6 @@
-"""Max-pooling, 2x2, of rows in the order that `patches(..., pooled=True)` gives them, alone and of
-the first convolution's product.
+"""2x2 max-pooling of rows in the order of `patches(..., pooled=True)`.
+
+There are two forms: pooling of given rows, and pooling of the product of the first convolution.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from maml.functional.rows import CACHE, apply
 
 
 class Choice(NamedTuple):
-    """Which of four corners was the largest, of equal ones the first, as blank paper has many: 0 or
-    1 each, [T, M, C].
+    """Which of the four corners a, b, c, d of each window is the largest.
+
+    Of equal corners it is the first. Blank paper has many such windows.
+
+    Args:
+        upper (Tensor): 1 if it is a or b, 0 if it is c or d, [T, M, C].
+        a (Tensor): 1 if a is the larger of a and b, else 0, [T, M, C].
+        c (Tensor): 1 if c is the larger of c and d, else 0, [T, M, C].
     """
 
     upper: Tensor
-    """it is a or b, not c or d"""
     a: Tensor
-    """of a and b it is a"""
     c: Tensor
-    """of c and d it is c"""
 
 
 def _largest(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
@@ -32,20 +36,21 @@ def _largest(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
 
 
 def _choose(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Choice:
-    def first(p, q):  # by way of bytes, since Paddle turns truth values into numbers slowly
+    def first(p: Tensor, q: Tensor) -> Tensor:
+        # bytes in between, since Paddle converts bool to float slowly
         return (p >= q).astype("uint8").astype(p.dtype)
 
     return Choice(first(paddle.maximum(a, b), paddle.maximum(c, d)), first(a, b), first(c, d))
 
 
 def _select(choice: Choice, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """The chosen of four corners; linear in them."""
+    """Return the chosen corner of each window; linear in the corners."""
     upper, lower = b + choice.a * (a - b), d + choice.c * (c - d)
     return lower + choice.upper * (upper - lower)
 
 
 def _unselect(choice: Choice, g: Tensor) -> list[Tensor]:
-    """The transpose of `_select`: g for the chosen corner, 0 for the others."""
+    """Return the transpose of `_select`: g for the chosen corner, and 0 for the others."""
     upper = g * choice.upper
     lower = g - upper
     a, c = upper * choice.a, lower * choice.c
@@ -53,9 +58,8 @@ def _unselect(choice: Choice, g: Tensor) -> list[Tensor]:
 
 
 def _corners(x: Tensor, size: int) -> list[Tensor]:
-    return [
-        x[:, k * size : (k + 1) * size].contiguous() for k in range(4)
-    ]  # once, not before each operation
+    """Return the four corners of `size` windows, contiguous, so that no operation copies them."""
+    return [x[:, k * size : (k + 1) * size].contiguous() for k in range(4)]
 
 
 class _MaxPool(PyLayer):
@@ -94,37 +98,57 @@ class _Unselect(PyLayer):
 
 
 def max_pool(x: Tensor, height: int, width: int, images: int) -> Tensor:
-    """The largest of each 2x2 window, [T, (height // 2) * (width // 2) * N, C]."""
+    """Return the maximum of each 2x2 window, differentiable any number of times.
+
+    Of equal maxima, the first one gets the gradient.
+
+    Args:
+        x (Tensor): rows of activations, [T, height * width * N, C], as `convolve` returns them with
+            the tables of `patches(..., pooled=True)`.
+        height, width (int): size of the images in x.
+        images (int): images of each task, N.
+
+    Returns:
+        Tensor: rows of activations, [T, (height // 2) * (width // 2) * N, C], in the order that the
+        next convolution needs.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> x = paddle.to_tensor([[[1.0], [4.0], [3.0], [2.0]]])  # 1 task, 1 image, 2 x 2 pixels
+        >>> fn.max_pool(x, height=2, width=2, images=1).tolist()
+        [[[4.0]]]
+    """
     return apply(_MaxPool, x, size=height // 2 * (width // 2) * images)
 
 
 class _Product:
-    """columns [T, 4 * M + ..., K] times w [T, K, C], as four corners [T, M, C]: a block of M at a
-    time, so that it stays in the cache.
+    """The product of columns [T, 4 * M + ..., K] and w [T, K, C], as four corners [T, M, C].
 
-    The product itself is many times larger than what goes in and what is left after pooling, so it
-    is made anew when it is needed again.
+    It is computed in blocks of windows, each of which fits into the cache. The whole product is
+    many times larger than its factors and than the result of pooling. So it is not kept, but
+    computed again when it is needed again.
     """
 
     def __init__(self, columns: Tensor, w: Tensor, size: int):
         self.columns, self.w, self.size = columns, w.detach(), size
 
     def blocks(self) -> Iterator[tuple[slice, list[Tensor], list[Tensor]]]:
-        """(which of the M, the columns of its corners, the corners) for each block."""
+        """Yield for each block a slice of the M windows, their columns and their corners."""
         tasks, _, filters = self.w.shape
         step = max(1, CACHE // (4 * tasks * filters * self.w.element_size()))
-        for i in range(0, self.size, step):
-            block = slice(i, min(i + step, self.size))
-            columns = [
-                self.columns[:, k * self.size + block.start : k * self.size + block.stop]
-                for k in range(4)
-            ]
-            yield block, columns, [paddle.matmul(c, self.w) for c in columns]
+        for start in range(0, self.size, step):
+            stop = min(start + step, self.size)
+            firsts = [k * self.size for k in range(4)]
+            columns = [self.columns[:, first + start : first + stop] for first in firsts]
+            yield slice(start, stop), columns, [paddle.matmul(c, self.w) for c in columns]
 
 
-def _join(blocks: Sequence[Tensor]) -> Tensor:
-    """Blocks of M rows in all -> [T, M + 1, C] with the row of zeros that the next convolution
-    would otherwise make a copy to append.
+def _concatenate_with_zero_row(blocks: Sequence[Tensor]) -> Tensor:
+    """Return blocks of M rows in total and a row of zeros, [T, M + 1, C].
+
+    The next convolution reads its padding from that row. Otherwise, it would copy the whole
+    activation to append such a row.
     """
     tasks, _, filters = blocks[0].shape
     return paddle.concat([*blocks, paddle.zeros([tasks, 1, filters], blocks[0].dtype)], axis=1)
@@ -134,7 +158,8 @@ class _PoolProduct(PyLayer):
     @staticmethod
     def forward(ctx, needs, w, columns, size):
         ctx.product = _Product(columns, w, size)
-        return _join([_largest(*corners) for _, _, corners in ctx.product.blocks()])
+        blocks = [_largest(*corners) for _, _, corners in ctx.product.blocks()]
+        return _concatenate_with_zero_row(blocks)
 
     @staticmethod
     def backward(ctx, g):
@@ -142,19 +167,19 @@ class _PoolProduct(PyLayer):
 
 
 class _SelectProduct(PyLayer):
-    """The derivative of `_PoolProduct` in the direction of v [T, K, C]: the corners that were
-    chosen there, of columns times v.
+    """The derivative of `_PoolProduct` in the direction of v [T, K, C].
+
+    It selects from columns times v the corners that `_PoolProduct` chose.
     """
 
     @staticmethod
     def forward(ctx, needs, v, product):
         ctx.product = product
-        return _join(
-            [
-                _select(_choose(*corners), *(paddle.matmul(c, v) for c in columns))
-                for _, columns, corners in product.blocks()
-            ]
-        )
+        blocks = [
+            _select(_choose(*corners), *(paddle.matmul(c, v) for c in columns))
+            for _, columns, corners in product.blocks()
+        ]
+        return _concatenate_with_zero_row(blocks)
 
     @staticmethod
     def backward(ctx, g):
@@ -162,18 +187,17 @@ class _SelectProduct(PyLayer):
 
 
 class _UnselectProduct(PyLayer):
-    """The transpose of `_SelectProduct`: [T, M + 1, C] -> [T, K, C]."""
+    """The transpose of `_SelectProduct`, from [T, M + 1, C] to [T, K, C]."""
 
     @staticmethod
     def forward(ctx, needs, g, product):
         ctx.product = product
-        return paddle.add_n(
-            [
-                paddle.matmul(c, part, transpose_x=True)
-                for block, columns, corners in product.blocks()
-                for c, part in zip(columns, _unselect(_choose(*corners), g[:, block]))
-            ]
-        )
+        products = [
+            paddle.matmul(c, part, transpose_x=True)
+            for block, columns, corners in product.blocks()
+            for c, part in zip(columns, _unselect(_choose(*corners), g[:, block]))
+        ]
+        return paddle.add_n(products)
 
     @staticmethod
     def backward(ctx, v):
@@ -181,7 +205,15 @@ class _UnselectProduct(PyLayer):
 
 
 def max_pool_product(columns: Tensor, w: Tensor, height: int, width: int, images: int) -> Tensor:
-    """max_pool(matmul(columns, w)) and a row of zeros, differentiable with respect to w: columns
-    [T, height * width * N + ..., K], w [T, K, C].
+    """Return max_pool(matmul(columns, w)) and a row of zeros, differentiable with respect to w.
+
+    Args:
+        columns (Tensor): patches, [T, height * width * N + ..., K]; further rows are ignored.
+        w (Tensor): weights, [T, K, C].
+        height, width (int): size of the images in the product.
+        images (int): images of each task, N.
+
+    Returns:
+        Tensor: rows of activations, [T, (height // 2) * (width // 2) * N + 1, C].
     """
     return apply(_PoolProduct, w, columns=columns, size=height // 2 * (width // 2) * images)

@@ -1,6 +1,4 @@
-"""Rows of activations [T, M, C]: sums over them and repetition, and differentiation by hand-written
-derivatives.
-"""
+"""Rows of activations [T, M, C]: their sums, repetitions, and hand-written derivatives."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-CACHE = 4 << 20  # bytes to work on at once: the next operation finds them in the cache
+CACHE = 4 << 20  # bytes of a block of rows, so that the next operation finds it in the cache
 
 
 @lru_cache(maxsize=256)
@@ -19,34 +17,41 @@ def _filled(shape: tuple[int, ...], value: float, dtype: paddle.dtype) -> Tensor
 
 
 def sum_rows(x: Tensor) -> Tensor:
-    """[T, M, C] -> [T, 1, C]"""
+    """Return the sum of the rows [T, M, C], as [T, 1, C]."""
     return paddle.matmul(_filled((x.shape[0], 1, x.shape[1]), 1.0, x.dtype), x)
 
 
 def mean_rows(x: Tensor) -> Tensor:
-    """[T, M, C] -> [T, 1, C]"""
+    """Return the mean of the rows [T, M, C], as [T, 1, C]."""
     return paddle.matmul(_filled((x.shape[0], 1, x.shape[1]), 1 / x.shape[1], x.dtype), x)
 
 
 def repeat_rows(v: Tensor, rows: int) -> Tensor:
-    """[T, 1, C] -> [T, rows, C]"""
+    """Return the vector [T, 1, C] as `rows` equal rows, [T, rows, C]."""
     return paddle.matmul(_filled((v.shape[0], rows, 1), 1.0, v.dtype), v)
 
 
 def append_zero_row(x: Tensor) -> Tensor:
-    """[T, M, C] -> [T, M + 1, C]; the row that patch tables point to outside of the image."""
+    """Append a row of zeros to rows [T, M, C]; the tables of `patches` read the padding from it."""
     zero = paddle.zeros([x.shape[0], 1, x.shape[2]], x.dtype)
-    zero.stop_gradient = (
-        x.stop_gradient
-    )  # Paddle differentiates a concatenation twice only if all of its parts need gradients
+    # Paddle differentiates a concatenation twice only if all of its parts need gradients.
+    zero.stop_gradient = x.stop_gradient
     return paddle.concat([x, zero], axis=1)
 
 
 def apply(layer: type[PyLayer], *tensors: Tensor, **constants) -> Tensor:
-    """`layer` of `tensors`, whose `forward(ctx, needs, *tensors, **constants)` is told which of
-    them need a gradient.
+    """Apply a layer with hand-written derivatives.
 
-    Its `backward` must answer None for those that need none, and inside `forward` that is no longer
-    known.
+    The layer's `backward` must return None for a tensor that needs no gradient. Inside `forward`,
+    Paddle no longer knows which tensors need one, so `forward` gets this information as `needs`.
+
+    Args:
+        layer (type[PyLayer]): has `forward(ctx, needs, *tensors, **constants)`, where `needs` is a
+            tuple with a bool for each tensor.
+        *tensors (Tensor): the arguments of the layer that may need a gradient.
+        **constants: further arguments of the layer.
+
+    Returns:
+        Tensor: what `forward` returns; some layers return a tuple of tensors.
     """
     return layer.apply(tuple(not t.stop_gradient for t in tensors), *tensors, **constants)

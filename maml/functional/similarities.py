@@ -1,4 +1,4 @@
-"""Similarity of embeddings: [T, N, D] and [T, M, D] -> scores [T, N, M], higher where nearer."""
+"""Similarities of embeddings [T, N, D] and [T, M, D]: scores [T, N, M], high for near ones."""
 
 from __future__ import annotations
 
@@ -9,29 +9,69 @@ from paddle import Tensor
 
 
 def negative_squared_distance(a: Tensor, b: Tensor) -> Tensor:
-    """-|a - b|^2, summed over dimensions: 2 ab - |a|^2 - |b|^2."""
-    return (
-        2 * paddle.matmul(a, b, transpose_y=True)
-        - (a * a).sum(-1).unsqueeze(2)
-        - (b * b).sum(-1).unsqueeze(1)
-    )
+    """Return -|a - b|^2 = 2 ab - |a|^2 - |b|^2 for each pair of embeddings.
+
+    These are the scores of Prototypical Networks (Snell, Swersky & Zemel 2017, section 2.3).
+
+    Args:
+        a (Tensor): embeddings, [T, N, D].
+        b (Tensor): embeddings, [T, M, D].
+
+    Returns:
+        Tensor: negative squared Euclidean distances, [T, N, M].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> a, b = paddle.to_tensor([[[0.0, 0.0]]]), paddle.to_tensor([[[3.0, 4.0], [1.0, 0.0]]])
+        >>> fn.negative_squared_distance(a, b).tolist()
+        [[[-25.0, -1.0]]]
+    """
+    a_squared = (a * a).sum(-1).unsqueeze(2)  # [T, N, 1]
+    b_squared = (b * b).sum(-1).unsqueeze(1)  # [T, 1, M]
+    return 2 * paddle.matmul(a, b, transpose_y=True) - a_squared - b_squared
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """ab / |a||b|, the norms kept from 0."""
+    """Return ab / |a||b| for each pair of embeddings.
+
+    This is the similarity c of Matching Networks (Vinyals et al. 2016, section 2.1.1).
+
+    Args:
+        a (Tensor): embeddings, [T, N, D].
+        b (Tensor): embeddings, [T, M, D].
+
+    Returns:
+        Tensor: cosines from -1 to 1, [T, N, M]; 0 for an embedding of zeros.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> a, b = paddle.to_tensor([[[1.0, 0.0]]]), paddle.to_tensor([[[3.0, 4.0], [-2.0, 0.0]]])
+        >>> print(fn.cosine(a, b).numpy().round(3))
+        [[[ 0.6 -1. ]]]
+    """
     return paddle.matmul(normalized(a), normalized(b), transpose_y=True)
 
 
 def normalized(a: Tensor) -> Tensor:
-    """a / |a| over the last axis."""
+    """Return a / |a|, with the Euclidean norm over the last axis.
+
+    Args:
+        a (Tensor): embeddings, [..., D].
+
+    Returns:
+        Tensor: embeddings of length 1, [..., D]; zeros for an embedding of zeros.
+    """
     return a * paddle.rsqrt((a * a).sum(-1, keepdim=True) + 1e-12)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """ab"""
+    """Return the dot product ab of each pair of embeddings [T, N, D] and [T, M, D], [T, N, M]."""
     return paddle.matmul(a, b, transpose_y=True)
 
 
+# by the names that the setting `distance` takes
 SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "euclidean": negative_squared_distance,
     "cosine": cosine,

@@ -7,7 +7,7 @@ that all tasks share.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Network(nn.Layer, ABC):
     A subclass hands its initial weights to the constructor and computes in `embed`.
 
     Args:
-        initial (Sequence[ndarray]): initial weights of the embedding.
+        initial (Mapping[str, ndarray]): initial weights of the embedding, by name.
         features (int): size of an embedding, D.
         way (int | None): outputs of the linear classifier of the embeddings, whose weights are the
             last two of `theta`; None for no classifier.
@@ -31,13 +31,14 @@ class Network(nn.Layer, ABC):
         dtype (str): "float32" or "float64".
 
     Attributes:
+        names (list[str]): the names of `theta`, such as block1.weight or classifier.bias.
         running (list[Statistics]): running averages of batch normalisation's statistics, [1, 1, C]
             each, where a method keeps them; empty at first.
     """
 
     def __init__(
         self,
-        initial: Sequence[np.ndarray],
+        initial: Mapping[str, np.ndarray],
         features: int,
         way: int | None,
         rng: np.random.Generator,
@@ -46,11 +47,13 @@ class Network(nn.Layer, ABC):
         super().__init__()
         self.features, self.way = features, way
         self.running: list[fn.Statistics] = []
-        weights = list(initial)
+        weights = dict(initial)
         if way is not None:
             # nearly no opinion before adaptation: with larger weights MAML learns much slower
-            weights += [0.01 * rng.standard_normal([features, way]), np.zeros([1, way])]
-        self.listed = nn.ParameterList([_parameter(w.astype(dtype)) for w in weights])
+            weights["classifier.weight"] = 0.01 * rng.standard_normal([features, way])
+            weights["classifier.bias"] = np.zeros([1, way])
+        self.names = list(weights)
+        self.listed = nn.ParameterList([_parameter(w.astype(dtype)) for w in weights.values()])
 
     @property
     def theta(self) -> list[Tensor]:

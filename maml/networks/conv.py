@@ -34,7 +34,7 @@ class ConvNet(Network):
         >>> import numpy as np, paddle
         >>> from maml import ConvNet
         >>> network = ConvNet(5, np.random.default_rng(0))
-        >>> network(paddle.zeros([2, 10, 1, 28, 28])).shape
+        >>> list(network(paddle.zeros([2, 10, 1, 28, 28])).shape)
         [2, 10, 5]
     """
 
@@ -92,11 +92,13 @@ class ConvNet(Network):
         return h.reshape([h.shape[0], images, self.features])
 
 
-def initial_weights(rng: np.random.Generator, blocks: int, filters: int) -> list[np.ndarray]:
-    """w, gamma and beta of each block (He et al. 2015, eq. 10)."""
-    weights, channels = [], 1
-    for _ in range(blocks):
+def initial_weights(rng: np.random.Generator, blocks: int, filters: int) -> dict[str, np.ndarray]:
+    """w, gamma and beta of each block by name (He et al. 2015, eq. 10)."""
+    weights, channels = {}, 1
+    for block in range(1, blocks + 1):
         w = np.sqrt(2 / (9 * channels)) * rng.standard_normal([9 * channels, filters])
-        weights += [w, np.ones([1, filters]), np.zeros([1, filters])]
+        weights[f"block{block}.weight"] = w
+        weights[f"block{block}.gamma"] = np.ones([1, filters])
+        weights[f"block{block}.beta"] = np.zeros([1, filters])
         channels = filters
     return weights

@@ -33,10 +33,11 @@ class DenseNet(Network):
         hidden: Sequence[int] = (256, 128, 64, 64),
         dtype: str = "float32",
     ):
-        weights = []
-        for w in initial_weights(rng, [image_size**2, *hidden]):
-            units = w.shape[1]
-            weights += [w, np.ones([1, units]), np.zeros([1, units])]
+        weights = {}
+        for layer, w in enumerate(initial_weights(rng, [image_size**2, *hidden]), 1):
+            weights[f"layer{layer}.weight"] = w
+            weights[f"layer{layer}.gamma"] = np.ones([1, w.shape[1]])
+            weights[f"layer{layer}.beta"] = np.zeros([1, w.shape[1]])
         super().__init__(weights, hidden[-1], way, rng, dtype)
 
     def embed(
@@ -72,9 +73,10 @@ class Perceptron(Network):
         hidden: Sequence[int] = (64, 64),
         dtype: str = "float32",
     ):
-        weights = []
-        for w in initial_weights(rng, [inputs, *hidden]):
-            weights += [w, np.zeros([1, w.shape[1]])]
+        weights = {}
+        for layer, w in enumerate(initial_weights(rng, [inputs, *hidden]), 1):
+            weights[f"layer{layer}.weight"] = w
+            weights[f"layer{layer}.bias"] = np.zeros([1, w.shape[1]])
         super().__init__(weights, hidden[-1], way, rng, dtype)
 
     def embed(

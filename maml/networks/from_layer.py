@@ -57,7 +57,7 @@ def from_layer(layer: nn.Layer, way: int | None = None) -> LayerNetwork:
         ...     paddle.nn.Conv2D(1, 8, 3, padding=1), paddle.nn.BatchNorm2D(8), paddle.nn.ReLU(),
         ...     paddle.nn.MaxPool2D(2), paddle.nn.Flatten(), paddle.nn.Linear(8 * 7 * 7, 5))
         >>> network = maml.from_layer(layer)
-        >>> network(paddle.zeros([2, 3, 1, 14, 14])).shape
+        >>> list(network(paddle.zeros([2, 3, 1, 14, 14])).shape)
         [2, 3, 5]
         >>> learner = maml.MAML(network, alpha=0.1, beta=1e-3, steps=2, steps_test=2)
     """

@@ -46,21 +46,18 @@ class KochNet(Network):
 
     def _initial(
         self, rng: np.random.Generator, dense_deviation: float, features: int
-    ) -> list[np.ndarray]:
-        weights, channels, size = [], 1, self.IMAGE_SIZE
-        for kernel, filters in self.CONVOLUTIONS:
-            weights += [
-                0.01 * rng.standard_normal([filters, channels, kernel, kernel]),
-                0.5 + 0.01 * rng.standard_normal([filters]),
-            ]
+    ) -> dict[str, np.ndarray]:
+        weights, channels, size = {}, 1, self.IMAGE_SIZE
+        for layer, (kernel, filters) in enumerate(self.CONVOLUTIONS, 1):
+            w = 0.01 * rng.standard_normal([filters, channels, kernel, kernel])
+            weights[f"convolution{layer}.weight"] = w
+            weights[f"convolution{layer}.bias"] = 0.5 + 0.01 * rng.standard_normal([filters])
             channels, convolved = filters, size - kernel + 1
             size = convolved // 2
         inputs = channels * convolved**2  # the last convolution has no pooling
-        return [
-            *weights,
-            dense_deviation * rng.standard_normal([inputs, features]),
-            0.5 + 0.01 * rng.standard_normal([features]),
-        ]
+        weights["dense.weight"] = dense_deviation * rng.standard_normal([inputs, features])
+        weights["dense.bias"] = 0.5 + 0.01 * rng.standard_normal([features])
+        return weights
 
     def penalty(self, params: Sequence[Tensor]) -> Tensor:
         return paddle.add_n([lambda_j * (w * w).sum() for lambda_j, w in zip(self.L2, params[::2])])

@@ -1,3 +1,4 @@
-"""What knows no few-shot learning: errors, files written whole, the checkpoint format, progress,
-the device and processes. Nothing here imports from the rest of the package.
+"""What knows no few-shot learning: errors, files, checkpoints, progress, devices and processes.
+
+Nothing here imports from the rest of the package.
 """

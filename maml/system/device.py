@@ -1,4 +1,4 @@
-"""The machine: what a computing process wants in its environment, and which device it uses."""
+"""The machine: the environment of a process that computes, and the device that it uses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ NO_GPU = "warning: no GPU, or not the GPU build of PaddlePaddle; going on with t
 
 
 def environment(threads: int = 1) -> dict[str, str]:
-    """Variables that must be set before a process starts, for `threads` threads of matrix products
-    in it.
+    """Return the environment variables that must be set before a process starts.
 
-    - Paddle's CPU wheel brings Intel MKL 2019, which on processors of other makers takes a code
-      path three times as slow as it need be, unless MKL_DEBUG_CPU_TYPE=5 names AVX2.
-    - glibc hands large freed blocks back to the kernel, and taking them anew costs more than
-      computing what lies in them. The MALLOC_ variables keep them; huge pages make the first touch
-      cheap.
-    - Paddle's import warns of a compiler cache that nothing here needs, and its start of several
-      processes logs what went well.
+    - Paddle's CPU wheel brings Intel MKL 2019. On processors of other makers, it takes a code path
+      that is three times as slow as necessary, unless MKL_DEBUG_CPU_TYPE=5 names AVX2.
+    - glibc returns large freed blocks to the kernel, and allocating them again costs more than the
+      computation on them. The MALLOC_ variables keep the blocks. With huge pages, the first access
+      to a block is cheap.
+    - When Paddle is imported, it warns about a compiler cache that nothing here needs. When Paddle
+      starts several processes, it logs every success.
+
+    Args:
+        threads (int): threads that the process uses for matrix products.
+
+    Returns:
+        dict[str, str]: the value of each variable.
     """
     variables = {
         "OMP_NUM_THREADS": str(threads),
@@ -44,7 +49,7 @@ def environment(threads: int = 1) -> dict[str, str]:
 
 
 def machine() -> str:
-    """The processor and its cores, for beside a measurement."""
+    """Return the processor's name and number of cores, which are reported with measurements."""
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -52,8 +57,9 @@ def machine() -> str:
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, even by SIGKILL, so that no worker
-    stays behind (Linux).
+    """Have the kernel end this process when its parent dies, even by SIGKILL.
+
+    So no worker survives its parent. This works on Linux only.
     """
     if sys.platform.startswith("linux"):
         PR_SET_PDEATHSIG = 1
@@ -61,8 +67,9 @@ def end_with_parent() -> None:
 
 
 def gpus() -> int:
-    """How many GPUs this process may use: 0 without NVIDIA's driver or without the GPU build of
-    PaddlePaddle. Needs no Paddle.
+    """Return the number of GPUs that this process may use, without importing Paddle.
+
+    The number is 0 without NVIDIA's driver or without the GPU build of PaddlePaddle.
     """
     try:
         importlib.metadata.version("paddlepaddle-gpu")
@@ -70,25 +77,26 @@ def gpus() -> int:
         return 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = Path("/proc/driver/nvidia/gpus")
-    there = len(list(devices.iterdir())) if devices.is_dir() else 0
-    return (
-        there
-        if visible is None
-        else min(there, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
-    )
+    installed = len(list(devices.iterdir())) if devices.is_dir() else 0
+    if visible is None:
+        return installed
+    return min(installed, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
 
 
 def use_device(gpu: bool) -> bool:
-    """Have Paddle compute on this process's GPU, where `gpu` asks for it and there is one, else on
-    the CPU; whether it is the GPU.
+    """Choose the device on which Paddle computes in this process.
+
+    Args:
+        gpu (bool): use this process's GPU if there is one. Otherwise, use the CPU.
+
+    Returns:
+        bool: whether the device is a GPU.
     """
-    with contextlib.redirect_stderr(
-        io.StringIO()
-    ):  # where it would advise against several threads, which `environment` chose
+    # On standard error, Paddle would advise against the threads that `environment` chose.
+    with contextlib.redirect_stderr(io.StringIO()):
         import paddle
 
     gpu = gpu and paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    paddle.set_device(
-        f"gpu:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}" if gpu else "cpu"
-    )
+    selected = os.environ.get("FLAGS_selected_gpus", "0").split(",")[0]
+    paddle.set_device(f"gpu:{selected}" if gpu else "cpu")
     return gpu

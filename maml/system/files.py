@@ -13,33 +13,41 @@ from maml.system.errors import UserError
 
 
 def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
-    """Write each file by the function that is given it open, beside its place, and put all in place
-    when the last is whole.
+    """Write several files so that either all of them appear, or none.
 
-    Raises `UserError` where that fails, as on a full disk; what stood there before is untouched.
+    Each file is first written to a temporary file in the same folder. When all are complete, they
+    are renamed.
+
+    Args:
+        contents (Mapping[Path, Callable[[BinaryIO], Any]]): for each path, the function that
+            writes its content to an open file.
+
+    Raises:
+        UserError: if a file cannot be written, for example on a full disk. The files that existed
+            before are untouched.
     """
-    beside = {path: path.with_name(f".{path.name}.part") for path in contents}
+    temporary = {path: path.with_name(f".{path.name}.part") for path in contents}
     try:
         for path, fill in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(beside[path], "wb") as file:
+            with open(temporary[path], "wb") as file:
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
-        for path, part in beside.items():
+        for path, part in temporary.items():
             os.replace(part, path)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({reason(error)}); what stood there before is untouched"
+            f"{path}: cannot be written ({reason(error)}); what was there before is untouched"
         ) from None
     finally:  # after an error, or Ctrl-C
-        for part in beside.values():
-            with contextlib.suppress(OSError):  # a disk that may only be read
+        for part in temporary.values():
+            with contextlib.suppress(OSError):  # the disk may be read-only
                 part.unlink(missing_ok=True)
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in words."""
-    return (
-        "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
-    )
+    """Return the reason of an operating system's error in words."""
+    if error.errno == errno.ENOSPC:
+        return "no space left on the disk"
+    return error.strerror or str(error)

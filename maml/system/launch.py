@@ -1,7 +1,7 @@
 """Starting a script as several processes.
 
-`train.py` starts the processes itself (`start`), or is started as one of them by
-`python -m paddle.distributed.launch`.
+Either a script starts the processes itself, by `start`, or `python -m paddle.distributed.launch`
+starts the script once for each process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import FrameType
 from maml.system import device
 from maml.system.errors import UserError
 
-LAUNCHED = "PADDLE_TRAINERS_NUM"  # set in each process by whoever started several
+LAUNCHED = "PADDLE_TRAINERS_NUM"  # a launcher sets this variable in each process that it starts
 
 
 def is_worker() -> bool:
@@ -29,29 +29,38 @@ def is_worker() -> bool:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )  # macOS has no affinity
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # macOS lacks it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def choose_workers(asked: int, tasks: int, gpus: int = 0) -> int:
-    """How many processes share `tasks`: as asked, or, for 0, as many as there are GPUs, else cores,
-    but none without a task.
+def choose_workers(requested: int, tasks: int, gpus: int = 0) -> int:
+    """Return the number of processes that share a meta-batch.
+
+    Args:
+        requested (int): the user's number. 0 means one process for each GPU, or without a GPU one
+            for each core, but no more processes than tasks.
+        tasks (int): tasks in the meta-batch.
+        gpus (int): the number of GPUs.
+
+    Raises:
+        UserError: if more processes are requested than there are tasks.
     """
-    if asked > tasks:
+    if requested > tasks:
         raise UserError(
-            f"meta_batch_size is {tasks}, so there is no task for each of {asked} workers; ask "
+            f"meta_batch_size is {tasks}, so there is no task for each of {requested} workers; ask "
             f"for {tasks} at most"
         )
-    return asked or min(tasks, gpus or cores())
+    return requested or min(tasks, gpus or cores())
 
 
 def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
-    """Run this Python program again, as several processes, and wait for them.
+    """Run this Python program again, as several processes, and wait until they end.
 
-    When one ends with an error, the others are ended too, and the error is shown once, though all
-    may have met it. SIGINT and SIGTERM are passed on, to be obeyed after the step under way.
+    When one process ends with an error, the others are ended too. Although every process may have
+    met the same error, it is shown once. SIGINT and SIGTERM are passed on to the processes, which
+    obey them after the current step.
 
     Args:
         workers (int): the number of processes.
@@ -59,9 +68,10 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
         gpu (bool): give each process a GPU of its own.
 
     Returns:
-        int: the status to exit with.
+        int: the exit status of this program.
     """
-    complaints = [tempfile.TemporaryFile() for _ in range(1, workers)]  # all but the first one's
+    # Only the first process writes to standard error; the errors of the others go to files.
+    complaints = [tempfile.TemporaryFile() for _ in range(1, workers)]
     command = [sys.executable, *sys.orig_argv[1:], *arguments]
     processes = [
         subprocess.Popen(command, env=variables, stderr=stderr)
@@ -83,7 +93,7 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
             signal.signal(number, handler)
     if failed is None:
         return 0
-    if failed > 0 and processes[0].returncode <= 0:  # the first one did not show the same error
+    if failed > 0 and processes[0].returncode <= 0:  # the first process showed no error
         complaint = complaints[failed - 1]
         complaint.seek(0)
         text = complaint.read().decode(errors="replace")
@@ -92,7 +102,7 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
 
 
 def _environments(workers: int, gpu: bool) -> list[dict[str, str]]:
-    """The environment of each process, as PaddlePaddle's own launcher sets it."""
+    """Return the environment of each process, as PaddlePaddle's own launcher sets it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -116,8 +126,10 @@ def _environments(workers: int, gpu: bool) -> list[dict[str, str]]:
 
 
 def _end(processes: Sequence[subprocess.Popen], patience: float = 5.0) -> None:
-    """End what still runs: by itself within `patience` seconds, where it met the same error, or
-    else by SIGTERM, or by SIGKILL.
+    """Wait for the processes to end, then send SIGTERM, and then SIGKILL.
+
+    A process that met the same error ends by itself. Each of the three stages takes at most
+    `patience` seconds.
     """
     for end in (lambda process: None, subprocess.Popen.terminate, subprocess.Popen.kill):
         deadline = time.monotonic() + patience

@@ -1,7 +1,7 @@
-"""This process among those that share each batch of tasks: gloo on CPUs, NCCL on GPUs.
+"""The processes that share each batch of tasks, which communicate by gloo on CPUs, NCCL on GPUs.
 
-Every process draws the same tasks, computes on its part of them, and the results are averaged, so
-that one process and many take the same steps.
+Every process draws the same tasks and computes on its own part of the tasks. Then the results are
+averaged, so that one process and several processes take the same steps.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ from maml.system.launch import LAUNCHED
 
 
 class Processes:
-    """This process among its peers; alone, all operations are the identity."""
+    """This process and the other processes that work on the same tasks.
+
+    For a single process, every operation returns what that process has.
+
+    Args:
+        gpu (bool): the processes compute on GPUs.
+
+    Attributes:
+        rank (int): the number of this process, from 0 on.
+        size (int): the number of processes.
+    """
 
     def __init__(self, gpu: bool = False):
-        self.rank, self.size = (
-            int(os.environ.get("PADDLE_TRAINER_ID", 0)),
-            int(os.environ.get(LAUNCHED, 1)),
-        )
+        self.rank = int(os.environ.get("PADDLE_TRAINER_ID", 0))
+        self.size = int(os.environ.get(LAUNCHED, 1))
         if self.size > 1:
             os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if gpu else "gloo")
             import paddle.distributed
 
-            with contextlib.redirect_stderr(
-                io.StringIO()
-            ):  # where it would list Paddle's own flags
+            # On standard error, Paddle would list its own flags.
+            with contextlib.redirect_stderr(io.StringIO()):
                 paddle.distributed.init_parallel_env()
 
     @property
@@ -39,30 +46,31 @@ class Processes:
         return self.rank == 0
 
     def part(self, tasks: int) -> slice:
-        """This process's share of `tasks` tasks, which differs from others' by one at most."""
+        """Return this process's part of `tasks` tasks; two parts differ by at most one task."""
         return slice(tasks * self.rank // self.size, tasks * (self.rank + 1) // self.size)
 
     def average(self, tensors: Sequence) -> list:
-        """Tensors [T, ...] of this process's tasks -> their means [...] over the tasks of all
-        processes.
+        """Return the means of tensors over the tasks of all processes.
+
+        Args:
+            tensors (Sequence[Tensor]): values of this process's tasks, [T, ...] each.
+
+        Returns:
+            list[Tensor]: the means, [...] each.
         """
         import paddle
 
         with paddle.no_grad():
             sums = [t.sum(axis=0) for t in tensors]
-            flat = paddle.concat(
-                [
-                    *(s.reshape([-1]) for s in sums),
-                    paddle.to_tensor([tensors[0].shape[0]], sums[0].dtype),
-                ]
-            )
+            count = paddle.to_tensor([tensors[0].shape[0]], sums[0].dtype)
+            flat = paddle.concat([*(s.reshape([-1]) for s in sums), count])
             if self.size > 1:
                 paddle.distributed.all_reduce(flat)
             parts = paddle.split(flat[:-1] / flat[-1], [s.size for s in sums])
             return [part.reshape(s.shape) for part, s in zip(parts, sums)]
 
     def sum(self, array: np.ndarray) -> np.ndarray:
-        """The sum over processes of a float32 array."""
+        """Return the sum of a float32 array over all processes."""
         if self.size == 1:
             return array
         import paddle
@@ -72,5 +80,5 @@ class Processes:
         return total.numpy()
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so; all must ask."""
+        """Whether `flag` is true in any process; every process must call this."""
         return bool(self.sum(np.array([flag], np.float32))[0])

@@ -1,8 +1,8 @@
-"""Checkpoints: a pickle of builtins and NumPy arrays, written atomically, read by allow-lists so
-that nothing is executed.
+"""Checkpoint files: a pickle of builtin values and NumPy arrays, which can be read safely.
 
-Behind the pickle stands the SHA-256 of its bytes, which `pickle.load` does not read and `load`
-does.
+A file is written whole or not at all. Only operations and names on allow-lists are read, so that no
+code in a file is ever executed. The pickle is followed by the SHA-256 of its bytes. `load` checks
+this sum, which `pickle.load` ignores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pickle
 import pickletools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from maml.system.errors import UserError
 FORMAT = 2
 DIGEST = hashlib.sha256().digest_size
 
-# What `save` writes consists of these operations and of the names in `_FOUND`. Others are refused
-# before anything is done: some call what they are told to, and some ask for as much memory as they
-# like.
+# `save` writes only these operations and the names in `_FOUND`. All others are refused before
+# anything is read: some would call any function that the file names, and some would allocate any
+# amount of memory.
 _OPERATIONS = frozenset(
     """
     PROTO FRAME STOP MARK MEMOIZE BINGET LONG_BINGET STACK_GLOBAL REDUCE BUILD
@@ -35,17 +35,16 @@ _OPERATIONS = frozenset(
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3""".split()
 )
 _NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
-DEEPEST, LARGEST = (
-    20,
-    5_000_000,
-    # containers in containers, and values in all of them, of which a memo can make many out of few
-    # bytes
-)
+MAX_DEPTH = 20  # of containers within containers
+# The number of values in all containers. Few bytes can stand for many values, since a pickle may
+# refer to the same container many times.
+MAX_VALUES = 5_000_000
 
 
 class _Type:
-    """Stands for `numpy.dtype` while a file is read: numbers and their byte order, and nothing else
-    that NumPy's own can be told.
+    """A replacement of `numpy.dtype` while a file is read.
+
+    It accepts the types of numbers and their byte order. NumPy's own class accepts much more.
     """
 
     def __init__(self, name: str, align: bool = False, copy: bool = False):
@@ -58,18 +57,15 @@ class _Type:
 
 
 class _Array:
-    """Stands for `numpy.ndarray` while a file is read, with the same state."""
+    """A replacement of `numpy.ndarray` while a file is read, with the same state."""
 
     def __init__(self, *of_reconstruct: Any):
         self.array = np.zeros(0)
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, kind, columns_first, data = state
-        self.array = (
-            np.frombuffer(data, kind.dtype)
-            .reshape(shape, order="F" if columns_first else "C")
-            .copy()
-        )
+        order: Literal["F", "C"] = "F" if columns_first else "C"
+        self.array = np.frombuffer(data, kind.dtype).reshape(shape, order=order).copy()
 
 
 _FOUND = {
@@ -81,8 +77,9 @@ _FOUND = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds what stands for a plain NumPy array, and nothing else; containers, numbers and strings
-    need no finding.
+    """An unpickler that finds the replacements of NumPy's classes, and no other class.
+
+    Containers, numbers and strings are read without finding a class.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -94,8 +91,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read(content: bytes) -> Any:
-    """What is pickled in `content`: builtin values and arrays; an exception of any kind for
-    anything else.
+    """Return the builtin values and arrays that are pickled in `content`.
+
+    Any other content raises an exception, which can be of any class.
     """
     pickled = content[:-DIGEST]
     if hashlib.sha256(pickled).digest() != content[-DIGEST:]:
@@ -110,7 +108,7 @@ def _read(content: bytes) -> Any:
     def plain(value: Any, depth: int) -> Any:
         nonlocal values
         values += 1
-        if depth > DEEPEST or values > LARGEST:
+        if depth > MAX_DEPTH or values > MAX_VALUES:
             raise pickle.UnpicklingError("it is nested too deeply, or too large")
         if type(value) is dict and all(type(key) is str for key in value):
             return {key: plain(v, depth + 1) for key, v in value.items()}
@@ -128,22 +126,35 @@ def _read(content: bytes) -> Any:
 
 
 def save(state: dict[str, Any], path: str | Path) -> None:
-    """Write `state` (builtins and NumPy arrays) to `path`, whole or not at all."""
+    """Write a state to a file, whole or not at all.
+
+    Args:
+        state (dict[str, Any]): builtin values and NumPy arrays, in dicts, lists and tuples.
+        path (str | Path): the file.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
     pickled = pickle.dumps({"format": FORMAT, **state}, protocol=4)
     files.write({Path(path): lambda file: file.write(pickled + hashlib.sha256(pickled).digest())})
 
 
 def load(path: str | Path, kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
-    """Read what `save` wrote, with values of these `kinds` in it; a `UserError` for anything else,
-    of which nothing is executed.
+    """Return the state that `save` wrote to a file, without executing any code in the file.
+
+    Args:
+        path (str | Path): the file.
+        kinds (Mapping[str, type] | None): keys that the state must have, with the types of their
+            values.
+
+    Raises:
+        UserError: if the file cannot be read, or is anything else.
     """
     try:
         state = _read(Path(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (
-        Exception
-    ) as error:  # a damaged pickle can raise nearly anything; none of it is ours to pass on
+    except Exception as error:  # a damaged pickle can raise nearly any exception
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{path}: is not a checkpoint of this project ({reason or type(error).__name__})"

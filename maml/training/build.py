@@ -90,6 +90,7 @@ def build_learner(
         steps_test=config.inner_steps_test,
         first_order=config.first_order,
         learned_rates=config.learned_rates,
+        adapt=[pattern.strip() for pattern in config.adapt.split(",") if pattern.strip()],
         clip=config.clip,
         **shared,
     )

@@ -6,6 +6,10 @@ from helpers import check_twice_differentiable, relative_error
 
 from maml import functional as fn
 from maml.functional import convolution, pooling
+from maml.functional.algebra import norm
+from maml.functional.first_layer import input_statistics
+from maml.functional.pooling import max_pool_product
+from maml.functional.rows import append_zero_row
 
 pytestmark = pytest.mark.both_paddles
 TASKS, IMAGES, CHANNELS, FILTERS = 2, 3, 2, 3
@@ -51,7 +55,7 @@ def test_convolve_twice(rng, stride, zero_row):
     at = fn.patches(4, 3, stride, 2)
 
     def f(x, w):
-        return fn.convolve(fn.append_zero_row(x) if zero_row else x, w, at)
+        return fn.convolve(append_zero_row(x) if zero_row else x, w, at)
 
     check_twice_differentiable(
         lambda x, w: f(x * x, w * w),
@@ -132,7 +136,7 @@ def test_input_block_is_convolution_and_batch_norm(rng, channels, given):
     assert (y[:, -1] == 0).all()
     fn.batch_norm(z, *tensors[1:], record=(record := []))
     measured, direct = (
-        fn.input_statistics(fn.input_patches(paddle.to_tensor(x), 2), tensors[0]),
+        input_statistics(fn.input_patches(paddle.to_tensor(x), 2), tensors[0]),
         record[0],
     )
     assert relative_error(measured.mean.numpy(), direct.mean.numpy()) < 1e-9
@@ -217,7 +221,7 @@ def test_list_algebra():
         [0.0, 2.0],
         [[pytest.approx(3.2)]],
     ]
-    assert fn.norm([paddle.to_tensor([3.0]), paddle.to_tensor([[4.0]])]) == pytest.approx(5)
+    assert norm([paddle.to_tensor([3.0]), paddle.to_tensor([[4.0]])]) == pytest.approx(5)
     copies = fn.for_each_task(theta, 3)
     assert copies[0].shape == [3, 2] and not copies[0].stop_gradient
     assert fn.mean_over_tasks(copies)[0].numpy().tolist() == [1.0, 2.0]
@@ -258,7 +262,7 @@ def test_max_pool_product_is_max_pool_of_the_product(rng, block_size):
     )
     w.stop_gradient = False
     together, apart = (
-        fn.max_pool_product(columns, w, 5, 4, 3),
+        max_pool_product(columns, w, 5, 4, 3),
         fn.max_pool(paddle.matmul(columns, w), 5, 4, 3),
     )
     assert (together[:, -1].numpy() == 0).all() and relative_error(
@@ -271,7 +275,7 @@ def test_max_pool_product_is_max_pool_of_the_product(rng, block_size):
 def test_max_pool_product_twice(rng, block_size):
     columns = paddle.to_tensor(rng.standard_normal((2, 4 * 4 * 2, 4)))
     check_twice_differentiable(
-        lambda w: fn.max_pool_product(columns, w * w, 4, 4, 2), rng.standard_normal((2, 4, 3))
+        lambda w: max_pool_product(columns, w * w, 4, 4, 2), rng.standard_normal((2, 4, 3))
     )
 
 

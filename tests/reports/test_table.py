@@ -9,18 +9,18 @@ from helpers import script
 
 from maml.config import Config
 from maml.reports import table
-from maml.reports.table import Figure
+from maml.reports.table import Measurement, Table
 from maml.system import device
 from maml.system.errors import UserError
 from maml.training import checkpoint
 
 
 def figures(split="random", **settings):
-    return {(f.way, f.shot, f.kind): f.bn for f in table.wanted(Config(**settings), split)}
+    return {(f.way, f.shot, f.kind): f.bn for f in table.list_wanted(Config(**settings), split)}
 
 
 def test_what_is_measured_of_each_method():
-    assert set(figures()) == {(5, 1, "")} and len(table.wanted(Config(), "random")) == 2
+    assert set(figures()) == {(5, 1, "")} and len(table.list_wanted(Config(), "random")) == 2
     assert set(figures(way=20)) == {(5, 1, ""), (20, 1, ""), (5, 1, "distorted support")}
     assert set(figures(way=20, shot=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
     for shot in (1, 5):
@@ -28,7 +28,9 @@ def test_what_is_measured_of_each_method():
             (5, shot, ""),
             (20, shot, ""),
         }
-    assert table.wanted(Config(train_on_val=True), "random") == [Figure(5, 1, "transductive", "")]
+    assert table.list_wanted(Config(train_on_val=True), "random") == [
+        Measurement(5, 1, "transductive", "")
+    ]
     assert set(figures(algorithm="reptile", way=20)) == {
         *((way, shot, "") for way in (5, 20) for shot in (1, 5)),
         (5, 1, "distorted support"),
@@ -54,43 +56,43 @@ def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
         (Config(algorithm="reptile"), [["transductive"], ["inductive"]]),
         (Config(algorithm="matching"), [["inductive"]] * 4),
     ):
-        groups = table.together(config, table.wanted(config, "random"))
+        groups = table.group_by_call(config, table.list_wanted(config, "random"))
         assert [[figure.bn for figure in group] for group in groups] == together
 
 
 def test_a_group_is_measured_in_one_go(data, run):
     model = checkpoint.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
-    figures = [Figure(5, 1, bn, "distorted support") for bn in table.MODES]
-    both = table.evaluated(model, str(data), figures, 3)
-    assert [table.figure_of(result) for result in both] == figures
+    figures = [Measurement(5, 1, bn, "distorted support") for bn in table.MODES]
+    both = table.evaluate(model, str(data), figures, 3)
+    assert [table.measurement_of(result) for result in both] == figures
     assert [(result["query"], result["tasks"], result["distortions_test"]) for result in both] == [
         (15, 3, 8)
     ] * 2
-    assert both == [table.evaluated(model, str(data), [figure], 3)[0] for figure in figures]
+    assert both == [table.evaluate(model, str(data), [figure], 3)[0] for figure in figures]
 
 
 def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
     assert (
-        table.method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl"))
+        table.name_method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl"))
         == "maml pooled"
     )
     assert (
-        table.method(Config(network="pooled")) == "maml"
-        and table.method(Config(first_order=True)) == "fomaml"
+        table.name_method(Config(network="pooled")) == "maml"
+        and table.name_method(Config(first_order=True)) == "fomaml"
     )
 
 
 def test_prototypical_networks_of_more_filters_have_rows_of_their_own():
     assert [
-        table.method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)
+        table.name_method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)
     ] == ["protonet", "protonet wide"]
     assert set(figures(algorithm="protonet", filters=128)) == set(figures(algorithm="protonet"))
 
 
-def write(folder, name, method, *results, seconds=3661, train_on_val=False):
+def write(folder, name, method, *results, seconds=3661, train_on_val=False, start=""):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
     results = [
-        {**common, **dict(zip(Figure._fields, figure)), "accuracy": accuracy, **more}
+        {**common, **dict(zip(Measurement._fields, figure)), "accuracy": accuracy, **more}
         for figure, accuracy, more in results
     ]
     (folder / f"{name}.json").write_text(
@@ -101,6 +103,7 @@ def write(folder, name, method, *results, seconds=3661, train_on_val=False):
                 "trained_on": "An(R) Example(TM) Processor, 2 cores",
                 "seed": 3,
                 "train_on_val": train_on_val,
+                "start": start,
                 "results": results,
             }
         )
@@ -108,16 +111,14 @@ def write(folder, name, method, *results, seconds=3661, train_on_val=False):
 
 
 def of_papers(folder):
-    return table.rows(
-        folder,
-        [(5, 1), (5, 5), (20, 1)],
-        lambda report, result: not table.has_more(report, result),
-        published=True,
+    columns = [(5, 1), (5, 5), (20, 1)]
+    return table.build_rows(
+        folder, Table(columns, lambda report, result: not table.has_more(report, result), True)
     )
 
 
 def with_more(folder):
-    return table.rows(folder, [(5, 1), (20, 1)], table.has_more, published=False)
+    return table.build_rows(folder, Table([(5, 1), (20, 1)], table.has_more, False))
 
 
 def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_path):
@@ -125,9 +126,9 @@ def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_pat
         tmp_path,
         "a",
         "protonet",
-        (Figure(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
-        (Figure(20, 1, "inductive", ""), 0.95, {}),
-        (Figure(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}),
+        (Measurement(20, 1, "inductive", "refined"), 0.98, {"refine": 3}),
+        (Measurement(20, 1, "inductive", ""), 0.95, {}),
+        (Measurement(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}),
     )
     weights, [published] = "[a](checkpoints/a.pkl) 1:01:01 An Example", table.PUBLISHED["protonet"]
     assert of_papers(tmp_path) == [
@@ -135,7 +136,7 @@ def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_pat
             "method": "Prototypical Networks",
             "bn": "inductive",
             (20, 1): "95.00 ± 0.10",
-            "weights": weights,
+            "weights, time": weights,
         },
         {"method": "Prototypical Networks, published", **published},
     ]
@@ -144,14 +145,14 @@ def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_pat
             "method": "Prototypical Networks, refined",
             "bn": "transductive",
             (20, 1): "98.00 ± 0.10",
-            "weights": weights,
+            "weights, time": weights,
         }
     ]
 
 
 def test_what_the_papers_do_not_have_stands_apart(tmp_path):
     plain, tuned, distorted = (
-        Figure(5, 1, "transductive", kind) for kind in ("", "fine-tuned", "distorted support")
+        Measurement(5, 1, "transductive", kind) for kind in ("", "fine-tuned", "distorted support")
     )
     write(tmp_path, "a", "maml", (plain, 0.98, {}), (distorted, 0.99, {}))
     write(tmp_path, "b", "maml", (plain, 0.97, {}), train_on_val=True)
@@ -175,18 +176,18 @@ def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tm
         tmp_path,
         "one",
         "fomaml",
-        (Figure(5, 1, "transductive", ""), 0.98, {}),
-        (Figure(5, 1, "inductive", ""), 0.97, {"tasks": 1000}),
+        (Measurement(5, 1, "transductive", ""), 0.98, {}),
+        (Measurement(5, 1, "inductive", ""), 0.97, {"tasks": 1000}),
     )
     write(
         tmp_path,
         "three",
         "fomaml",
-        (Figure(5, 1, "transductive", ""), 0.96, {}),
-        (Figure(5, 5, "transductive", ""), 0.99, {}),
+        (Measurement(5, 1, "transductive", ""), 0.96, {}),
+        (Measurement(5, 5, "transductive", ""), 0.99, {}),
         seconds=62,
     )
-    write(tmp_path, "two", "fomaml", (Figure(20, 1, "transductive", ""), 0.95, {}), seconds=61)
+    write(tmp_path, "two", "fomaml", (Measurement(20, 1, "transductive", ""), 0.95, {}), seconds=61)
     times = {"one": "1:01:01", "two": "1:01", "three": "1:02"}
     one, two, three = (
         f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
@@ -197,96 +198,125 @@ def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tm
             "bn": "transductive",
             (5, 1): "98.00 ± 0.10",
             (20, 1): "95.00 ± 0.10",
-            "weights": f"{one}, {two}",
+            "weights, time": f"{one}, {two}",
         },
         {
             "method": "FOMAML",
             "bn": "transductive",
             (5, 1): "96.00 ± 0.10",
             (5, 5): "99.00 ± 0.10",
-            "weights": three,
+            "weights, time": three,
         },
         {
             "method": "FOMAML",
             "bn": "inductive",
             (5, 1): "97.00 ± 0.10 (1,000 tasks)",
-            "weights": one,
+            "weights, time": one,
         },
     ]
 
 
-def test_both_readmes_show_each_task_and_the_tasks_within_an_alphabet(tmp_path):
+def test_both_languages_show_each_task_and_the_tasks_within_an_alphabet(tmp_path):
     write(
         tmp_path,
         "v",
         "matching",
-        (Figure(5, 1, "inductive", ""), 0.98, {"split": "vinyals"}),
-        (Figure(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}),
+        (Measurement(5, 1, "inductive", ""), 0.98, {"split": "vinyals"}),
+        (Measurement(20, 5, "inductive", ""), 0.985, {"split": "vinyals"}),
     )
     write(
         tmp_path,
         "w",
         "matching",
-        (Figure(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}),
+        (Measurement(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}),
         seconds=60,
     )
-    write(tmp_path, "x", "matching", (Figure(20, 1, "inductive", ""), 0.9, {}))
+    write(tmp_path, "x", "matching", (Measurement(20, 1, "inductive", ""), 0.9, {}))
     write(
         tmp_path,
         "y",
         "matching",
-        (Figure(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}),
+        (Measurement(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}),
         train_on_val=True,
     )
     times = {"v": "1:01:01", "w": "1:00", "x": "1:01:01", "y": "1:01:01"}
     v, w, x, y = (
-        f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
+        f"[{name}](../checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
     )
-    for name, header in (
-        (
-            "README.md",
-            (
-                "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way"
-                " 5-shot | "
-            ),
-        ),
-        (
-            "README_zh.md",
-            "| 方法 | 统计量 | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot | ",
-        ),
-    ):
-        readme = tmp_path / name
-        readme.write_text(
-            "a\n" + "\nb\n".join(f"{begin}\nold\n{table.END}" for begin in table.BEGINS) + "\nc",
-            encoding="utf-8",
-        )
-        text = table.rewrite(readme, tmp_path)
-        assert (
-            text.startswith("a\n")
-            and text.endswith(f"{table.END}\nc")
-            and "old" not in text
-            and text.count(header) == 3
-        )
+    headers = {
+        "results.md": "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | "
+        "20-way 5-shot | ",
+        "results_zh.md": "| 方法 | 统计量 | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | "
+        "20-way 5-shot | ",
+    }
+    (tmp_path / "docs").mkdir()
+    for name, header in headers.items():
+        begins, [end, *_] = zip(*map(table.markers, table.TABLES))
+        document = tmp_path / "docs" / name
+        old = "a\n" + "\nb\n".join(f"{begin}\nold\n{end}" for begin in begins) + "\nc"
+        document.write_text(old, encoding="utf-8")
+        text = table.rewrite(document, tmp_path)
+        assert text.startswith("a\n") and text.endswith(f"{end}\nc") and "old" not in text
+        assert text.count("\nb\n") == 2 and text.count(header) == 3
         first, second, third = (
-            text.partition(begin)[2].partition(table.END)[0].strip().splitlines()
-            for begin in table.BEGINS
+            text.partition(begin)[2].partition(end)[0].strip().splitlines() for begin in begins
         )
+        published = "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |"
         assert first[2:] == [
             f"| Matching Networks | inductive |  |  | 90.00 ± 0.10 |  | {x} |",
-            "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |",
+            published,
         ]
         assert second[2:] == []
         assert third[2:] == [
-            (
-                "| Matching Networks | inductive | 98.00 ± 0.10 |  |  | 98.50 ± 0.10 | 80.00 ±"
-                f" 0.10 | {v}, {w} |"
-            ),
-            "| Matching Networks, published |  | 98.1 | 98.9 | 93.8 | 98.5 |  |  |",
-            (
-                "| Matching Networks, trained on validation characters too | inductive | 99.00 ±"
-                f" 0.10 |  |  |  |  | {y} |"
-            ),
+            "| Matching Networks | inductive | 98.00 ± 0.10 |  |  | 98.50 ± 0.10 | "
+            f"80.00 ± 0.10 | {v}, {w} |",
+            f"{published}  |",
+            "| Matching Networks, trained on validation characters too | inductive | "
+            f"99.00 ± 0.10 |  |  |  |  | {y} |",
         ]
+
+
+def test_a_document_without_markers_stays_as_it_is(tmp_path):
+    (tmp_path / "README.md").write_text("no table", encoding="utf-8")
+    assert table.rewrite(tmp_path / "README.md", tmp_path) == "no table"
+
+
+def test_the_short_table_has_the_best_plain_figure_of_each_task(tmp_path):
+    def plain(way, shot, bn="transductive"):
+        return Measurement(way, shot, bn, "")
+
+    write(tmp_path, "five", "maml", (plain(5, 1), 0.97, {}), seconds=3600)
+    write(
+        tmp_path,
+        "twenty",
+        "maml",
+        (plain(5, 1), 0.98, {}),
+        (plain(5, 1, "inductive"), 0.99, {}),
+        (plain(20, 1), 0.94, {}),
+        (plain(20, 1)._replace(kind="distorted support"), 0.96, {}),
+        seconds=1800,
+        start="five",
+    )
+    write(tmp_path, "more", "maml", (plain(20, 1), 0.97, {}), train_on_val=True)
+    write(tmp_path, "pooled", "maml pooled", (plain(20, 1), 0.98, {}))
+    write(tmp_path, "triplets", "siamese triplets", (plain(5, 1, "inductive"), 0.96, {}))
+    assert table.build_short_rows(tmp_path) == [
+        {
+            "method": "MAML",
+            "bn": "transductive",
+            (5, 1): "98.00\u00a0(98.7)",
+            (20, 1): "94.00\u00a0(95.8)",
+            "weights": "[twenty](checkpoints/twenty.pkl)",
+            "training": "1.5 h, An Example",  # with the weights that it started from
+        },
+        {
+            "method": "Siamese, triplets",
+            "bn": "inductive",
+            (5, 1): "96.00",
+            "weights": "[triplets](checkpoints/triplets.pkl)",
+            "training": "1.0 h, An Example",
+        },
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -304,17 +334,17 @@ def weights(data, tmp_path_factory):
         out,
         "--name",
         "s",
-        "--meta_iterations",
+        "--epochs",
         1,
         "--val_tasks",
         2,
-        "--meta_batch_size",
+        "--task_num",
         1,
         "--train_shot",
         1,
         "--train_query",
         1,
-        "--query",
+        "--k_query",
         2,
         "--workers",
         1,
@@ -326,9 +356,11 @@ def weights(data, tmp_path_factory):
 def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(
-        table, "wanted", lambda *_: [Figure(5, 1, "inductive", kind) for kind in ("", "fine-tuned")]
+        table,
+        "list_wanted",
+        lambda *_: [Measurement(5, 1, "inductive", kind) for kind in ("", "fine-tuned")],
     )
-    evaluated = table.evaluated
+    evaluated = table.evaluate
 
     def quickly(model, data, group, tasks):
         [figure] = group
@@ -340,7 +372,7 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         return [{**result, "tasks": tasks}]
 
     first = {}
-    monkeypatch.setattr(table, "evaluated", quickly)
+    monkeypatch.setattr(table, "evaluate", quickly)
     for tasks in (4, 4, 6, 5):
         table.measure(weights, [str(data)], tasks, table.MODES)
     assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
@@ -358,7 +390,7 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
     )  # of which nothing is wanted, so that no data are looked for
     table.measure(weights, ["nowhere"], 2, table.MODES)
     assert len(asked) == 6
-    monkeypatch.setattr(table, "wanted", lambda *_: [Figure(5, 1, "inductive", "")])
+    monkeypatch.setattr(table, "list_wanted", lambda *_: [Measurement(5, 1, "inductive", "")])
     table.measure(weights, ["nowhere"], 2, table.MODES)
     assert [r["kind"] for r in json.loads(weights.with_suffix(".json").read_text())["results"]] == [
         ""

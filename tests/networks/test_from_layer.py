@@ -1,0 +1,390 @@
+"""Any paddle.nn.Layer as a network: twins against Paddle's own layers, exact second derivatives."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from helpers import ROOT, check_twice_differentiable, numerical_gradient, relative_error
+from paddle import nn
+
+import maml
+from maml import functional as fn
+from maml.networks.file import read_builder
+from maml.system.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def images(tasks, n, side=8, channels=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return paddle.to_tensor(rng.standard_normal([tasks, n, channels, side, side]))
+
+
+class Residual(nn.Layer):
+    """Two convolutions, and a projection around them."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2D(1, 4, 3, 2, 1), nn.Conv2D(4, 4, 3, padding=1)
+        self.norm, self.project = nn.BatchNorm2D(4), nn.Conv2D(1, 4, 1, 2)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = F.relu(self.norm(self.one(x)))
+        h = F.relu(self.two(h) + self.project(x))
+        return self.out(h.mean(axis=[2, 3]))
+
+
+class Separable(nn.Layer):
+    """Depthwise and pointwise convolutions, with the normalisations of groups and of instances."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.depth = nn.Conv2D(1, 4, 3, 1, 1), nn.Conv2D(4, 4, 3, 2, 1, groups=4)
+        self.point, self.group = nn.Conv2D(4, 6, 1), nn.GroupNorm(2, 6)
+        self.instance, self.act = nn.InstanceNorm2D(6), nn.Hardswish()
+        self.pool, self.out = nn.AdaptiveAvgPool2D(1), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = self.act(self.instance(self.group(self.point(self.depth(self.stem(x))))))
+        return self.out(paddle.flatten(self.pool(h), 1))
+
+
+class Attention(nn.Layer):
+    """Attention over patches; its positions are a parameter that the forward uses by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Conv2D(1, 8, 4, 4), nn.LayerNorm(8)
+        self.attend, self.out = nn.MultiHeadAttention(8, 2), nn.Linear(8, 3)
+        self.positions = self.create_parameter([1, 4, 8])
+
+    def forward(self, x):
+        h = self.embed(x).flatten(2).transpose([0, 2, 1]) + self.positions
+        return self.out((h + self.attend(self.norm(h))).mean(axis=1))
+
+
+class Functional(nn.Layer):
+    """A forward with functional calls and a skip connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.conv = self.create_parameter([4, 1, 3, 3]), nn.Conv2D(4, 4, 3, padding=1)
+        self.out = nn.Linear(16, 3)
+
+    def forward(self, x):
+        h = F.elu(F.conv2d(x, self.weight, padding=1))
+        h = F.max_pool2d(h + F.silu(self.conv(h)), 2)
+        return F.log_softmax(self.out(F.avg_pool2d(h, 2).flatten(1)))
+
+
+NETWORKS = {
+    "plain": lambda: nn.Sequential(
+        nn.Conv2D(1, 3, 3, padding=1),
+        nn.BatchNorm2D(3),
+        nn.ReLU(),
+        nn.MaxPool2D(2),
+        nn.Flatten(),
+        nn.Linear(48, 3),
+    ),
+    "residual": Residual,
+    "multilayer": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 9), nn.LayerNorm(9), nn.GELU(), nn.Linear(9, 3)
+    ),
+    "separable": Separable,
+    "attention": Attention,
+    "functional": Functional,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("steps, first_order", [(1, False), (2, False), (2, True)])
+def test_meta_gradient_of_any_layer_equals_finite_differences(name, steps, first_order):
+    network = maml.from_layer(NETWORKS[name]())
+    learner = maml.MAML(network, 0.1, 1e-3, steps, steps, first_order=first_order)
+    x, query_x = images(2, 4), images(2, 4, seed=1)
+    y = paddle.to_tensor(np.array([[0, 1, 2, 0], [2, 1, 0, 1]]))
+    losses, gradient = learner.meta_gradient(x, y, query_x, y)
+    rng = np.random.default_rng(0)
+    directions = [rng.standard_normal(p.shape) for p in network.theta]
+    slope = sum((g.sum(axis=0).numpy() * d).sum() for g, d in zip(gradient, directions))
+    values = [p.numpy() for p in network.theta]
+
+    def query_loss(step):
+        for p, value, d in zip(network.theta, values, directions):
+            p.set_value(value + step * d)
+        if not first_order:
+            return float(learner.meta_gradient(x, y, query_x, y)[0].sum())
+        # theta' moves with theta, and its dependence on theta through the gradient is left out
+        moved = [a + step * paddle.to_tensor(d) for a, d in zip(adapted, directions)]
+        return float(learner.query_gradient(moved, query_x, y)[0].sum())
+
+    *_, state = learner.adapt(x, y)
+    adapted = state.theta
+    step = 1e-6
+    expected = (query_loss(step) - query_loss(-step)) / (2 * step)
+    assert abs(slope - expected) < 1e-5 * max(1.0, abs(expected))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_tasks_at_once_and_one_after_the_other_give_the_same_numbers(name):
+    network = maml.from_layer(NETWORKS[name]())
+    learner = maml.MAML(network, 0.1, 1e-3, 2, 2)
+    y = paddle.to_tensor(np.array([[0, 1, 2], [2, 1, 0]]))
+    found = learner.meta_gradient(images(2, 3), y, images(2, 3, seed=1), y)
+    assert network.together == (name != "attention")
+    network.together = False
+    expected = learner.meta_gradient(images(2, 3), y, images(2, 3, seed=1), y)
+    assert relative_error(found[0].numpy(), expected[0].numpy()) < 1e-9
+    for a, b in zip(found[1], expected[1]):
+        assert np.abs(a.numpy() - b.numpy()).max() < 1e-9
+
+
+def conv4(filters, pooled):
+    layers, channels = [], 1
+    for _ in range(4):
+        stride = 1 if pooled else 2
+        layers.append(nn.Conv2D(channels, filters, 3, stride, padding=1, bias_attr=False))
+        layers += [nn.BatchNorm2D(filters), nn.ReLU(), *([nn.MaxPool2D(2)] if pooled else [])]
+        channels = filters
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(filters * (1 if pooled else 4), 5))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-9), ("float32", 2e-5)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_built_in_network_written_in_paddle_nn_gives_the_same(dtype, tolerance, pooled):
+    paddle.set_default_dtype(dtype)  # the fixture puts it back
+    built = maml.ConvNet(5, np.random.default_rng(1), pooled=pooled, filters=4, dtype=dtype)
+    network = maml.from_layer(conv4(4, pooled))
+    weights, channels = [p.numpy() for p in built.theta], 1
+    side, values = built.sizes[-1], []
+    for w, gamma, beta in zip(weights[:-2:3], weights[1:-2:3], weights[2:-2:3]):
+        kernel = w.reshape(9, channels, 4).transpose(2, 1, 0).reshape(4, channels, 3, 3)
+        values += [kernel, gamma[0], beta[0]]
+        channels = 4
+    head = weights[-2].reshape(side**2, 4, 5).transpose(1, 0, 2)  # pixels, then channels
+    values += [head.reshape(-1, 5), weights[-1][0]]
+    for p, value in zip(network.theta, values, strict=True):
+        p.set_value(value.astype(dtype))
+    rng = np.random.default_rng(0)
+    x, query_x = (rng.random([2, 10, 1, 28, 28]).astype(dtype) for _ in range(2))
+    y = np.tile(np.arange(10) % 5, (2, 1))
+    tasks = [paddle.to_tensor(a) for a in (x, y, query_x, y)]
+    a, ga = maml.MAML(built, 0.1, 1e-3, 2, 2).meta_gradient(*tasks)
+    b, gb = maml.MAML(network, 0.1, 1e-3, 2, 2).meta_gradient(*tasks)
+    assert relative_error(b.numpy(), a.numpy()) < tolerance
+    for i in (1, 2, 4, 5, 7, 8, 10, 11, 13):  # scales, shifts and the classifier's bias
+        found, expected = gb[i].numpy().reshape(2, -1), ga[i].numpy().reshape(2, -1)
+        assert relative_error(found, expected) < tolerance
+
+
+LAYERS = {  # a layer, and the shape of an image
+    "conv": (lambda: nn.Conv2D(2, 4, (3, 2), (2, 1), (1, 0), 1, groups=2), (2, 5, 4)),
+    "dilated": (lambda: nn.Conv2D(1, 2, 3, padding=2, dilation=2), (1, 5, 5)),
+    "depthwise": (lambda: nn.Conv2D(3, 3, 3, padding="SAME", groups=3), (3, 4, 4)),
+    "conv1d": (lambda: nn.Conv1D(2, 3, 3, 2, 1), (2, 7)),
+    "linear": (lambda: nn.Linear(3, 2), (4, 3)),
+    "batch norm": (lambda: nn.BatchNorm2D(2), (2, 3, 3)),
+    "batch norm, another epsilon": (lambda: nn.BatchNorm2D(2, epsilon=1e-3), (2, 3, 3)),
+    "batch norm 1d": (lambda: nn.BatchNorm1D(3), (3,)),
+    "layer norm": (lambda: nn.LayerNorm([2, 3]), (4, 2, 3)),
+    "group norm": (lambda: nn.GroupNorm(2, 4), (4, 3, 2)),
+    "instance norm": (lambda: nn.InstanceNorm2D(2), (2, 3, 3)),
+    "prelu": (lambda: nn.PReLU(2), (2, 3)),
+    "max pool": (lambda: nn.MaxPool2D(3, 2, 1), (2, 5, 4)),
+    "avg pool": (lambda: nn.AvgPool2D(2), (1, 4, 4)),
+    "adaptive avg pool": (lambda: nn.AdaptiveAvgPool2D(3), (2, 5, 4)),
+    "adaptive max pool": (lambda: nn.AdaptiveMaxPool2D(2), (1, 4, 6)),
+    **{
+        name: (getattr(nn, name), (4,))
+        for name in (
+            "ReLU LeakyReLU ELU CELU SELU GELU Sigmoid Tanh Softmax LogSoftmax Silu Swish Mish "
+            "Softplus Hardswish ReLU6 Hardtanh Hardsigmoid Softsign Tanhshrink LogSigmoid"
+        ).split()
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore:When training:UserWarning")
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_twin_does_what_paddles_layer_does_and_has_two_derivatives(name):
+    make, shape = LAYERS[name]
+    layer = make()
+    # the parameter beside it keeps a layer without weights a network
+    network = maml.from_layer(nn.Sequential(nn.PReLU(), layer))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal([2, 3, *shape])
+    expected = [layer(F.prelu(paddle.to_tensor(a), network.theta[0])).numpy() for a in x]
+    assert relative_error(network(paddle.to_tensor(x)).numpy(), np.stack(expected)) < 1e-6
+    arrays = [x, *(np.stack([p.numpy()] * 2) for p in network.theta)]
+    few = [0, *range(1, len(arrays))] if arrays[0].size < 200 else [*range(1, len(arrays))]
+    fixed = {0: paddle.to_tensor(x)} if 0 not in few else {}
+
+    def run(*tensors):
+        by_place = {**fixed, **dict(zip(few, tensors))}
+        return network(by_place[0], [by_place[i] for i in range(1, len(arrays))], twice=True)
+
+    check_twice_differentiable(run, *(arrays[i] for i in few), tolerance=2e-5)
+
+
+def test_parameters_are_the_layers_own_in_order_and_the_layer_stays_as_it_was():
+    shared = nn.Linear(4, 4)
+    layer = nn.Sequential(shared, nn.BatchNorm1D(4), shared, nn.Linear(4, 2))
+    layer[3].bias.stop_gradient = True
+    before = {name: p.numpy() for name, p in layer.state_dict().items()}
+    network = maml.from_layer(layer)
+    trainable = [p for p in layer.parameters() if not p.stop_gradient]
+    assert [p.shape for p in network.theta] == [p.shape for p in trainable]
+    assert all((a.numpy() == b.numpy()).all() for a, b in zip(network.theta, trainable))
+    assert network.names == ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight"]
+    learner = maml.MAML(network, 0.1, 1.0, 1, 1)
+    y = np.array([[0, 1, 0]])
+    x = np.random.default_rng(0).standard_normal([1, 3, 4])
+    learner.meta_step(maml.TaskBatch(x, y, x, y))
+    assert all((p.numpy() == before[name]).all() for name, p in layer.state_dict().items())
+    assert F.relu is paddle.nn.functional.relu and not hasattr(layer[1], "_rows")
+
+
+def test_batch_normalisation_as_in_the_built_in_networks_and_eval_mode():
+    layer = nn.Sequential(nn.Conv2D(1, 2, 3), nn.BatchNorm2D(2), nn.Flatten())
+    network = maml.from_layer(layer)
+    record = []
+    z = network(images(2, 3), record=record)
+    assert [list(s.shape) for s in record[0]] == [[2, 1, 2]] * 2
+    for t in range(2):  # the statistics of each task's images by themselves
+        conv = layer[0](images(2, 3)[t]).numpy()
+        assert np.allclose(record[0].mean[t, 0].numpy(), conv.mean(axis=(0, 2, 3)))
+    again = network(images(2, 3), statistics=record)
+    assert np.allclose(z.numpy(), again.numpy())
+    layer[1]._mean.set_value(np.array([0.5, -0.5]))
+    layer.eval()
+    evaluated = maml.from_layer(layer)(images(2, 3))
+    assert np.allclose(evaluated[1].numpy(), layer(images(2, 3)[1]).numpy())
+
+
+def test_a_metric_method_trains_an_encoder_of_ones_own():
+    paddle.set_default_dtype("float32")
+    rng = np.random.default_rng(0)
+    network = maml.from_layer(nn.Sequential(nn.Conv2D(1, 4, 3), nn.BatchNorm2D(4), nn.Flatten()))
+    learner = maml.ProtoNet(network, outer_lr=1e-2)
+    sampler = maml.TaskSampler(rng.integers(0, 255, [9, 20, 1, 8, 8], np.uint8), 5, 1, 3, rng)
+    first = [learner.meta_step(sampler.sample(1))["loss"] for _ in range(3)]
+    assert np.isfinite(first).all() and len(network.running) == 1
+    assert maml.evaluate(learner, sampler, 4).accuracies.shape == (4, 1)
+
+
+class Broken(nn.Layer):
+    def __init__(self, forward, *more):
+        super().__init__()
+        self.linear, self.more = nn.Linear(64, 3), nn.LayerList(more)
+        self.function = forward
+
+    def forward(self, x):
+        return self.function(self.linear(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    "layer, sentence",
+    [
+        (lambda: nn.Sequential(nn.Flatten()), "Sequential has no trainable parameters"),
+        (lambda: Broken(lambda h: h.mean()), "one row of scores or embeddings for each"),
+        (lambda: Broken(lambda h: h, nn.Linear(2, 2)), "does not use the parameter more.0.weight"),
+        (lambda: Broken(lambda h: F.sigmoid(h).add_(h)), "changes a tensor in place"),
+        (lambda: Broken(lambda h: h[:, :2]), "returns 2 scores, but there are 3 classes"),
+        (lambda: Broken(lambda h: h.undefined), "Broken.forward failed on images"),
+        (lambda: Broken(lambda h: h.cumsum(1)), "cumsum has no second derivative"),
+        (lambda: Broken(lambda h: paddle.einsum("ni->ni", h * h)), "use paddle.matmul"),
+    ],
+)
+def test_a_mistake_is_named_in_one_sentence_before_training(layer, sentence):
+    with pytest.raises(UserError, match=sentence) as error:
+        maml.check_second_order(maml.from_layer(layer(), way=3), images(1, 4))
+    assert "\n" not in str(error.value)
+
+
+def test_a_forward_that_mixes_images_runs_one_task_after_the_other_and_says_so():
+    network = maml.from_layer(Broken(lambda h: h - h.mean(axis=0, keepdim=True)))
+    z = network(images(2, 4))
+    assert network.together is False and "mixes the images" in network.how()
+    assert np.allclose(z.mean(axis=1).numpy(), 0)
+
+
+def test_other_threads_and_later_calls_see_paddles_own_functions():
+    seen = []
+
+    class Spy(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 3)
+
+        def forward(self, x):
+            seen.append(F.softmax)
+            return F.softmax(self.linear(x.flatten(1)))
+
+    before = F.softmax
+    maml.from_layer(Spy())(images(1, 2))
+    assert F.softmax is before and all(function is not before for function in seen)
+
+
+BUILD = """
+from paddle import nn
+
+
+def build(way, image_size, channels):
+    side = image_size // 4
+    return nn.Sequential(nn.MaxPool2D(4), nn.Flatten(), nn.Linear(side * side, way or 8))
+
+
+wrong = 3
+"""
+
+
+def test_a_file_of_ones_own_is_imported_from_the_flag_alone(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BUILD)
+    builder = read_builder(f"{path}:build")
+    network = builder.network(5, 28)
+    assert network.way == 5 and [p.shape for p in network.theta] == [[49, 5], [5]]
+    assert network.sha256 == builder.sha256 and len(builder.sha256) == 64
+    again = builder.network(5, 28)
+    assert (network.theta[0].numpy() == again.theta[0].numpy()).all()
+    for spec, sentence in [
+        (f"{path}:wrong", "has no function wrong"),
+        (f"{path}:absent", "has no function absent"),
+        (f"{tmp_path}/none.py:build", "cannot be read"),
+        ("mine.py", "must be of the form"),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            read_builder(spec)
+
+
+def test_the_residual_example_has_exact_second_derivatives():
+    network = read_builder(f"{ROOT}/examples/resnet.py:eight").network(3, 16)
+    x = images(1, 3, side=16)
+    assert maml.check_second_order(network, x) < 1e-5 and len(network.theta) == 8 * 3 + 4 * 3 + 2
+    assert network(fn.for_each_task([x[0]], 2)[0]).shape == [2, 3, 3] and network.together
+
+
+def test_closed_form_of_a_quadratic_network():
+    """The second derivative of (w x)^2 along d is 2 x (x d), by hand and by the check."""
+    layer = nn.Linear(3, 1, bias_attr=False)
+    network = maml.from_layer(layer)
+    x = images(1, 1)[:, :, 0, :1, :3].reshape([1, 1, 3])
+    (w,) = params = [paddle.to_tensor(np.ones([1, 3, 1]), stop_gradient=False)]
+    y = network(x, params, twice=True)
+    (g,) = paddle.grad((y * y).sum(), params, create_graph=True)
+    d = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+    (h,) = paddle.grad((g * paddle.to_tensor(d)).sum(), [w])
+    row = x.numpy().ravel()
+    assert np.allclose(h.numpy().ravel(), 2 * row * (row @ d.ravel()))
+    assert (
+        relative_error(h.numpy(), numerical_gradient(lambda a: _slope(network, x, a, d), w.numpy()))
+        < 1e-6
+    )
+
+
+def _slope(network, x, w, d):
+    params = [paddle.to_tensor(w, stop_gradient=False)]
+    y = network(x, params)
+    (g,) = paddle.grad((y * y).sum(), params)
+    return float((g.numpy() * d).sum())
