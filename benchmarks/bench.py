@@ -28,6 +28,7 @@ REPTILE = {"algorithm": "reptile", "train_query": 0, "inner_optimizer": "sgd"}
 PROTONET, SIAMESE = {"algorithm": "protonet"}, {"algorithm": "siamese"}
 SETTINGS = {  # by the name of a step, its settings
     "maml_5w1s": MAML,
+    "maml_5w1s_paddle_nn": {**MAML, "network": f"{ROOT}/examples/conv4.py:strided"},
     "maml_5w5s": {**MAML, "shot": 5},
     "maml_20w1s": {**MAML, "way": 20, "meta_batch_size": 16},
     "maml_20w5s": {**MAML, "way": 20, "shot": 5, "meta_batch_size": 4},
@@ -99,6 +100,7 @@ def work(name: str, c: config.Config, repeats: int) -> None:
 
     from maml.data import tasks
     from maml.evaluation import accuracy
+    from maml.networks.file import read_builder
     from maml.training import build
 
     part = processes.part(c.meta_batch_size)
@@ -106,7 +108,8 @@ def work(name: str, c: config.Config, repeats: int) -> None:
     images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
     sampler = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1))
     batch = sampler.sample(c.meta_batch_size, part)
-    learner = build.build_learner(c, average=processes.average)
+    builder = read_builder(c.network) if config.OWN_NETWORK.fullmatch(c.network) else None
+    learner = build.build_learner(c, average=processes.average, builder=builder)
     evaluates = name.startswith("evaluate")
 
     def step() -> None:
