@@ -18,10 +18,12 @@ VARIABLE = "MAML_CHECKPOINTS"
 
 
 class Choice(NamedTuple):
-    """The chosen checkpoint, and those among which it was chosen, the best first."""
+    """The chosen checkpoint, those among which it was chosen, and files that are none."""
 
     chosen: Checkpoint
     candidates: list[Checkpoint]
+    passed_over: list[str]
+    """why files in these folders are no checkpoints, a sentence for each"""
 
     @property
     def own(self) -> bool:
@@ -80,12 +82,22 @@ def weight_file(name: str | Path) -> Path:
     raise UserError(f"{name}: no such file of weights")
 
 
-def candidates_in(folders: Sequence[str | Path]) -> list[Checkpoint]:
-    """Return all checkpoints in these folders, and in the folder `own` of each."""
+def candidates_in(folders: Sequence[str | Path]) -> tuple[list[Checkpoint], list[str]]:
+    """Return all checkpoints in these folders and in the folder `own` of each.
+
+    Beside them are sentences about files that are no checkpoints of this project, or of a newer
+    version; such files are passed over.
+    """
     files = [file for folder in folders for file in sorted(Path(folder).glob("*.pkl"))]
     own = [file for folder in folders for file in sorted(Path(folder, OWN).glob("*.pkl"))]
     distinct = {file.resolve(): file for file in [*own, *files]}
-    return [read(file) for file in distinct.values()]
+    found, passed_over = [], []
+    for file in distinct.values():
+        try:
+            found.append(read(file))
+        except UserError as error:
+            passed_over.append(str(error))
+    return found, passed_over
 
 
 def find(
@@ -133,7 +145,7 @@ def find(
             and (t.config.algorithm in METRIC or t.config.shot == shot)
         )
 
-    every = candidates_in(folders)
+    every, passed_over = candidates_in(folders)
     found = sorted(filter(serves, every), key=rank, reverse=True)
     if not found:
         where = ", ".join(map(str, folders)) or "no folder of weights here"
@@ -143,7 +155,7 @@ def find(
             + (f", trained on the {data.split} split of {data.source} data" if data else "")
             + _advice(every, way, algorithm)
         )
-    return Choice(found[0], found)
+    return Choice(found[0], found, passed_over)
 
 
 def _advice(every: list[Checkpoint], way: int, algorithm: str | None) -> str:

@@ -267,6 +267,8 @@ def search(
     else:
         choice = find(folders, options.way or 5, shot, algorithm, read_index(arguments.data))
     if tell:
+        for reason in choice.passed_over:
+            print(f"warning: {reason}; passed over", file=sys.stderr)
         print(f"weights: {choice.chosen.path}, {choice.reason()}", file=sys.stderr)
     return choice.chosen
 

@@ -3,12 +3,13 @@ run for VisualDL."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maml.cli import flags
 from maml.config import OWN_NETWORK, Config
-from maml.system import device, errors, launch
+from maml.system import device, errors, launch, reservation
 from maml.system.processes import Processes
 
 if TYPE_CHECKING:
@@ -47,9 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = names.resumed_name(config) if arguments.resume else names.new_name(config)
     if name != config.name:
         print(f"this run is called {name}", flush=True)
-    gpus = device.gpus() if config.gpu else 0
-    workers = launch.choose_workers(config.workers, config.meta_batch_size, gpus)
-    return launch.start(workers, ["--name", name], gpu=config.gpu)
+    named = dataclasses.replace(config, name=name)
+    try:
+        gpus = device.gpus() if config.gpu else 0
+        workers = launch.choose_workers(config.workers, config.meta_batch_size, gpus)
+        return launch.start(workers, ["--name", name], gpu=config.gpu)
+    finally:
+        reservation.release(names.lock_path(named))
 
 
 def work(config: Config, resume: bool) -> int:

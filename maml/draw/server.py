@@ -18,12 +18,13 @@ from flask import Flask, Response, jsonify, request
 from PIL import Image
 from werkzeug.exceptions import HTTPException
 
+from maml.classifier.choose import candidates_in
 from maml.classifier.measure import predicted
 from maml.config import METRIC
 from maml.data import ink
 from maml.data.raw import DAMAGED
 from maml.system.errors import UserError
-from maml.training.checkpoint import Checkpoint, read
+from maml.training.checkpoint import Checkpoint
 from maml.training.restore import restore
 
 ALGORITHMS = ("maml", "reptile", "protonet")
@@ -117,7 +118,7 @@ def find_models(folder: str | Path) -> dict[str, Checkpoint]:
             model.accuracy,
         )
 
-    models = sorted(map(read, sorted(Path(folder).glob("*.pkl"))), key=rank)
+    models = sorted(candidates_in([folder])[0], key=rank)
     best = {model.config.algorithm: model for model in models}  # the last one has the best rank
     found = {algorithm: best[algorithm] for algorithm in ALGORITHMS if algorithm in best}
     if not found:

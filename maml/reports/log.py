@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -13,12 +17,16 @@ from maml.data.arrays import Index
 from maml.data.tasks import TaskBatch
 from maml.evaluation.accuracy import Result
 from maml.reports import plots
+from maml.reports.records import drop_later, record_file
 from maml.reports.words import NOT_OMNIGLOT, method_name, steps_in_words, thousands, vector
 from maml.system import files
 from maml.system.errors import UserError
 from maml.system.progress import Progress, duration
 from maml.training.loop import Trainer
 from maml.training.names import log_folder
+
+if TYPE_CHECKING:
+    from visualdl import LogWriter
 
 SCALARS_EVERY = 10  # meta-iterations
 FORECAST_AFTER = 20  # meta-iterations, after which the end can be foretold
@@ -70,19 +78,19 @@ class ConsoleLog:
     """
 
     def __init__(self, run: Trainer, device: str):
-        from visualdl import LogWriter
-
         self.run, self.config = run, run.config
         folder = log_folder(run.config)
+        begun = record_file(folder) if run.iteration else None
         try:
-            self.writer = LogWriter(logdir=str(folder), display_name=run.config.name)
+            self.writer = self._writer(folder, begun)
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot be written ({files.reason(error)}); name another folder by "
                 "--logdir"
             ) from None
-        metrics = ["best validation accuracy"]
-        self.writer.add_hparams(hyperparameters(run.config, run.index), metrics)
+        if begun is None:
+            metrics = ["best validation accuracy"]
+            self.writer.add_hparams(hyperparameters(run.config, run.index), metrics)
         total = run.config.meta_iterations
         self.progress = Progress(total, "meta-iterations", run.iteration, say=self.say)
         self.began, self.first = time.monotonic(), run.iteration
@@ -90,6 +98,17 @@ class ConsoleLog:
         if run.config.algorithm not in METRIC:
             steps = steps_in_words(run.config.inner_steps_test)
             self.say(f"accuracies are those before and after each inner step, of {steps}:")
+
+    def _writer(self, folder: Path, begun: Path | None) -> LogWriter:
+        """VisualDL's writer: of a new file, or of the one that a resumed run began with."""
+        from visualdl import LogWriter
+
+        name = ""
+        if begun is not None:
+            drop_later(begun, self.run.iteration)
+            name = begun.name
+        with contextlib.redirect_stdout(io.StringIO()):  # where it says that it adds to the file
+            return LogWriter(logdir=str(folder), display_name=self.config.name, file_name=name)
 
     def step(self, iteration: int, metrics: dict[str, float]) -> None:
         """After every meta-iteration."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maml.config import Config
 from maml.system.errors import UserError
+from maml.system.reservation import owner, reserve
 from maml.training.checkpoint import WHERE_AND_HOW, read_run
 
 
@@ -35,18 +36,25 @@ def differences(config: Config, theirs: Config) -> list[str]:
     ]
 
 
+def lock_path(config: Config) -> Path:
+    """The file that says which process a run's name belongs to while it is going on."""
+    return log_folder(config) / "running.json"
+
+
 def new_name(config: Config) -> str:
-    """The name of a new run: as configured, or with a number behind it where that is taken."""
-    free = (
-        c.name
-        for c in _numbered(config)
-        if not resume_path(c).exists() and not best_path(c).exists()
-    )
-    return next(free)
+    """Reserve and return the name of a new run: as configured, or with a number behind it.
+
+    A name is taken where there are files of a run, or where a run is going on. The reservation is
+    atomic: of several runs that start at once, each gets a name of its own.
+    """
+    for c in _numbered(config):
+        if not (resume_path(c).exists() or best_path(c).exists()) and reserve(lock_path(c)):
+            return c.name
+    raise UserError(f"name {config.name} is taken a thousand times; choose another by --name")
 
 
 def resumed_name(config: Config) -> str:
-    """The name of the run to go on with: the last one that was started with the same settings."""
+    """Reserve and return the name of the last run that was started with the same settings."""
     found = [c for c in _numbered(config) if resume_path(c).exists()]
     if not found:
         raise UserError(
@@ -55,14 +63,18 @@ def resumed_name(config: Config) -> str:
     reasons = []
     for c in reversed(found):
         different = differences(c, read_run(resume_path(c)).config)
-        if not different:
+        if different:
+            reasons.append(f"{resume_path(c)}: was started with {different[0]}")
+        elif not reserve(lock_path(c)):
+            raise UserError(
+                f"run {c.name} is still going on, as {owner(lock_path(c))}; stop it first, or "
+                "start another one without --resume"
+            )
+        else:
             return c.name
-        reasons.append(f"{resume_path(c)}: was started with {different[0]}")
     raise UserError(f"{reasons[0]}; resume with the same, or start without --resume")
 
 
 def _numbered(config: Config) -> list[Config]:
-    return [
-        config,
-        *(dataclasses.replace(config, name=f"{config.name}-{n}") for n in range(2, 1000)),
-    ]
+    numbered = (f"{config.name}-{n}" for n in range(2, 1000))
+    return [config, *(dataclasses.replace(config, name=name) for name in numbered)]
