@@ -2,7 +2,6 @@
 
 import hashlib
 import http.server
-import socket
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -75,8 +74,3 @@ def serve(server, monkeypatch, contents):
     monkeypatch.setattr(
         download, "MD5", {name: hashlib.md5(data).hexdigest() for name, data in contents.items()}
     )
-
-
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

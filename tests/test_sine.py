@@ -1,7 +1,10 @@
+import re
+
 import pytest
-from helpers import ROOT, script
+from helpers import script
 
 sine = pytest.importorskip("examples.sine", reason="examples/ is beside tests/")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -20,5 +23,12 @@ def test_learns_to_adapt_to_a_wave(pretrained, algorithm, steps):
 
 
 def test_the_example_runs():
+    """It prints the errors of both networks, to two places, as they come out here."""
     out = script("examples/sine.py", "--steps", 2).stdout
-    assert out.count("before adapting") == 2 and (ROOT / "examples" / "sine.py").exists()
+    line = r"^(\w+) +before adapting ([\d.]+), after (\d+) update steps ([\d.]+)$"
+    found = re.findall(line, out, re.MULTILINE)
+    assert [(name, steps) for name, _, steps, _ in found] == [("pretrained", "1"), ("maml", "1")]
+    for name, before, _, after in found:
+        learner = sine.make(name)
+        sine.train(learner, 2)
+        assert [float(before), float(after)] == pytest.approx(sine.errors(learner), abs=0.006)

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 
 import pytest
-from helpers import ROOT, command, script
+from helpers import ROOT, command, names_word, script
 
 from maml import config
 from maml.cli import flags
@@ -133,3 +133,160 @@ def test_committed_configurations_state_only_what_differs(path):
 def test_the_number_of_filters_is_a_setting(algorithm):
     theta = build_learner(config.Config(algorithm=algorithm, filters=8)).network.theta
     assert [p.shape for p in theta[:6:3]] == [[9, 8], [9 * 8, 8]]
+
+
+FIELDS = config.FIELDS
+ALIASES = sorted(config.ALIASES.items())
+EACH_ALIAS = pytest.mark.parametrize("alias, name", ALIASES, ids=[alias for alias, _ in ALIASES])
+
+
+def other(name):
+    """A value of a setting that is not its default."""
+    f = FIELDS[name]
+    if f.metadata["choices"]:
+        return next(c for c in reversed(f.metadata["choices"]) if c != f.default)
+    if isinstance(f.default, bool):
+        return not f.default
+    if isinstance(f.default, int):
+        return f.default + 1 if f.default + 1 <= f.metadata["high"] else f.default - 1
+    return f.default / 2 + 0.125 if isinstance(f.default, float) else "another"
+
+
+def flag(name, value):
+    return [f"--{name}"] if value is True else [f"--{name}", str(value)]
+
+
+def test_the_forerunners_names_are_the_aliases():
+    assert dict(ALIASES) == {
+        "n_way": "way",
+        "k_spt": "shot",
+        "k_query": "query",
+        "task_num": "meta_batch_size",
+        "glob_update_step": "inner_steps",
+        "glob_update_step_test": "inner_steps_test",
+        "glob_base_lr": "inner_lr",
+        "glob_meta_lr": "outer_lr",
+        "epochs": "meta_iterations",
+        "use_gpu": "gpu",
+    }
+
+
+@EACH_ALIAS
+def test_an_alias_is_a_flag(alias, name):
+    value = other(name)
+    assert getattr(parse(*flag(alias, value)), name) == value
+    assert parse(*flag(alias, value)) == parse(*flag(name, value))
+
+
+@EACH_ALIAS
+def test_an_alias_is_a_key_of_configuration_files(alias, name, tmp_path):
+    value, path = other(name), tmp_path / "a.yaml"
+    path.write_text(f"{alias}: {str(value).lower()}\n")
+    assert config.read_yaml(path) == {name: value}
+    assert getattr(parse("--config", str(path)), name) == value
+    # a flag under one name wins over the file's other name
+    assert getattr(parse("--config", str(path), *flag(name, value)), name) == value
+
+
+@EACH_ALIAS
+def test_an_alias_is_a_key_of_old_checkpoints(alias, name):
+    value = other(name)
+    assert getattr(config.stored({alias: value}, "old.pkl"), name) == value
+
+
+@EACH_ALIAS
+def test_both_names_at_once_are_refused(alias, name, tmp_path):
+    value, path = str(other(name)).lower(), tmp_path / "a.yaml"
+    path.write_text(f"{alias}: {value}\n{name}: {value}\n")
+    with pytest.raises(UserError, match=r"a.yaml: \w+ and \w+ are one setting; drop one") as caught:
+        config.read_yaml(path)
+    assert names_word(str(caught.value), alias) and names_word(str(caught.value), name)
+
+
+@EACH_ALIAS
+def test_a_config_takes_the_standard_name_only(alias, name):
+    assert getattr(config.Config(**{name: other(name)}), name) == other(name)
+    with pytest.raises(TypeError, match=alias):
+        config.Config(**{alias: other(name)})
+
+
+@EACH_ALIAS
+def test_a_refusal_of_a_file_says_the_name_that_stands_there(alias, name, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"{alias}: [1]\n")
+    with pytest.raises(UserError, match=rf"a.yaml: {alias} must be of type"):
+        parse("--config", str(path))
+
+
+UNUSED = [
+    (method, name)
+    for name, f in FIELDS.items()
+    for method in config.METHODS
+    if method not in f.metadata["only_for"]
+]
+
+
+@pytest.mark.parametrize("method, name", UNUSED, ids=str)
+def test_a_setting_that_the_method_does_not_use_is_refused(method, name):
+    value = other(name)
+    with pytest.raises(UserError) as caught:
+        config.Config(algorithm=method, **usual(method), **{name: value})
+    said = str(caught.value)
+    assert said.startswith(f"{name} is for ") and said.endswith(f", not for {method}; drop it")
+    assert all(names_word(said, other) for other in FIELDS[name].metadata["only_for"])
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("method, name", UNUSED, ids=str)
+def test_the_default_of_a_setting_that_the_method_does_not_use_is_not_refused(method, name):
+    default = FIELDS[name].default
+    made = config.Config(algorithm=method, **usual(method), **{name: default})
+    assert getattr(made, name) == default
+
+
+def usual(method):
+    """What a method needs beside its defaults."""
+    return {"train_query": 1} if method == "siamese" else {}
+
+
+def test_each_method_has_settings_of_its_own_and_takes_them():
+    """So that the test above asks for something."""
+    assert len(UNUSED) > 40
+    taken = {
+        "maml": {"learned_rates": True, "clip": 1.0, "inner_steps": 2},
+        "reptile": {"inner_batch": 3, "inner_optimizer": "adam", "inner_lr": 0.5},
+        "protonet": {"every_support": True, "refine": 2, "distance": "dot"},
+        "matching": {"context_steps": 2, "distance": "euclidean"},
+        "siamese": {"objective": "triplets", "margin": 0.1, "negatives": "random"},
+    }
+    assert taken.keys() == set(config.METHODS)
+    for method, values in taken.items():
+        made = config.Config(algorithm=method, **usual(method), **values)
+        assert {name: getattr(made, name) for name in values} == values
+
+
+def test_old_checkpoints_may_state_what_their_method_does_not_use():
+    """As those that were written before settings were refused."""
+    old = {f.metadata["alias"] or name: f.default for name, f in FIELDS.items()}
+    for key in ("name", "data", "logdir", "checkpoints", "use_gpu", "workers"):
+        old.pop(key)
+    for method in config.METHODS:
+        stated = {**old, "algorithm": method, **usual(method), "refine": 3, "clip": 10.0}
+        made = config.stored(stated, "old.pkl")
+        assert made.algorithm == method
+        assert (made.refine, made.clip) == (3 * (method == "protonet"), 10 * (method == "maml"))
+
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_committed_configurations_load(path):
+    made = parse("--config", str(path))
+    assert made.name == path.stem
+    assert all(getattr(made, name) == value for name, value in config.read_yaml(path).items())
+
+
+def test_every_field_of_a_config_is_immutable():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.Config().way = 3

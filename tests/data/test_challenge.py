@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import script
+from helpers import command, train
 from PIL import Image
 
 from maml.data import challenge
@@ -52,81 +52,29 @@ def test_runs_are_read_as_tasks(raw, tmp_path):
 
 def test_error_rates_of_a_trained_model(raw, data, tmp_path):
     write_runs(tmp_path / "runs", raw)
-    folders = [
-        "--data",
-        data,
-        "--logdir",
-        tmp_path / "log",
-        "--checkpoints",
-        tmp_path / "checkpoints",
-    ]
-    script(
-        "train.py",
-        *folders,
-        "--algorithm",
-        "siamese",
-        "--train_way",
-        10,
-        "--train_shot",
-        1,
-        "--train_query",
-        1,
-        "--meta_batch_size",
-        1,
-        "--meta_iterations",
-        2,
-        "--val_tasks",
-        2,
-        "--objective",
-        "triplets",
-        "--name",
-        "s",
-    )
-    evaluate = [
-        "evaluate.py",
-        "--checkpoint",
-        tmp_path / "checkpoints" / "s.pkl",
-        "--runs",
-        tmp_path / "runs",
-        "--workers",
-        1,
-    ]
-    report = json.loads(script(*evaluate, "--json").stdout)
-    assert report["runs"]["run01"] == 0 and report["error"] == pytest.approx(
-        sum(report["runs"].values()) / 2
-    )
-    state = safe_pickle.load(tmp_path / "checkpoints" / "s.pkl")
+    pairs = ["--train_way", 10, "--train_shot", 1, "--train_query", 1, "--objective", "triplets"]
+    train(data, tmp_path, "--algorithm", "siamese", *pairs, "--name", "s")
+    weights = tmp_path / "checkpoints"
+    of_runs = ["--runs", tmp_path / "runs"]
+    named = ["--checkpoint", weights / "s.pkl", *of_runs]
+    report = json.loads(command("evaluate", *named, "--json").stdout)
+    assert report["runs"]["run01"] == 0
+    assert report["error"] == pytest.approx(sum(report["runs"].values()) / 2)
+    state = safe_pickle.load(weights / "s.pkl")
     for name, way, split in (
         ("more", 10, "background"),
         ("twenty", 20, "random"),
         ("best", 20, "background"),
     ):
-        safe_pickle.save(
-            {
-                **state,
-                "config": {**state["config"], "way": way},
-                "data": {**state["data"], "split": split},
-            },
-            tmp_path / "checkpoints" / f"{name}.pkl",
-        )
-    found = script(
-        "evaluate.py",
-        "--checkpoints",
-        tmp_path / "checkpoints",
-        "--runs",
-        tmp_path / "runs",
-        "--workers",
-        1,
-        "--distortions_test",
-        1,
-    ).stdout
-    assert "best.pkl: siamese" in found and "1 distorted copies" in found
-    done = script(*evaluate, "--finetune", 3)
-    assert (
-        "run01  error   0.0%" in done.stdout
-        and "overall error rate of 2 runs" in done.stdout
-        and "split background" in done.stderr
-    )
+        config, index = {**state["config"], "way": way}, {**state["data"], "split": split}
+        changed = {**state, "config": config, "data": index}
+        safe_pickle.save(changed, weights / f"{name}.pkl")
+    found = command("evaluate", "--checkpoints", weights, *of_runs, "--distortions_test", 1)
+    assert "best.pkl: siamese" in found.stdout and "1 distorted copies" in found.stdout
+    assert f"weights: {weights / 'best.pkl'}, the best on validation characters" in found.stderr
+    done = command("evaluate", *named, "--finetune", 3)
+    assert "run01  error   0.0%" in done.stdout
+    assert "overall error rate of 2 runs" in done.stdout and "split background" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import zipfile
 from functools import partial
 
 import pytest
-from archive_server import NAMES, closed_port, serve
-from helpers import ROOT
+from archive_server import NAMES, serve
+from helpers import ROOT, free_port
 
 from maml.cli import demo as command
 from maml.data import download, stand_in
@@ -54,7 +54,7 @@ def like_omniglot(folder):
 
 
 def go_offline(server):
-    server.base = f"http://127.0.0.1:{closed_port()}/"
+    server.base = f"http://127.0.0.1:{free_port()}/"
 
 
 def test_demo_takes_what_omniglot_names(demo, server, tmp_path, monkeypatch, capsys):

@@ -3,7 +3,8 @@ import socket
 import time
 
 import pytest
-from archive_server import NAMES, closed_port
+from archive_server import NAMES
+from helpers import free_port
 
 from maml.data import download
 from maml.system.errors import UserError
@@ -147,7 +148,7 @@ def test_refused_by_the_server_is_not_offline(server, tmp_path):
 def test_offline_nobody_listens(server, tmp_path):
     begin = time.monotonic()
     with pytest.raises(download.Offline, match="no connection"):
-        download.omniglot(tmp_path / "new", base=f"http://127.0.0.1:{closed_port()}/")
+        download.omniglot(tmp_path / "new", base=f"http://127.0.0.1:{free_port()}/")
     assert time.monotonic() - begin < 2
     assert not (tmp_path / "new").exists()
 

@@ -6,9 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers import script
+from helpers import command
 from PIL import Image
 
+from maml.data import arrays as arrays_module
+from maml.data import raw as raw_module
 from maml.data.arrays import INDEX, convert, read_arrays, read_index, save_arrays
 from maml.data.raw import Character, find_characters, load, source_of
 from maml.data.splits import PARTS, character_of, split_characters
@@ -16,7 +18,7 @@ from maml.system.errors import UserError
 
 
 def make(raw, out, *flags, status=0):
-    return script("make_data.py", "--raw", raw, "--out", out, *flags, status=status)
+    return command("data", "--raw", raw, "--out", out, *flags, status=status)
 
 
 def listing(folder):
@@ -79,23 +81,27 @@ def test_every_layout_gives_the_same_characters(raw, layouts, layout):
         assert [c.background for c in found] == [c.background for c in expected]
 
 
-def test_make_data_writes_arrays_and_index_and_prints_the_counts(raw, tmp_path):
-    out = make(raw, tmp_path).stdout
-    assert (
-        "40 character folders, 24 / 8 / 8" in out
-        and "(24, 20, 1, 28, 28)" in out
-        and out.count("(8, 20, 1, 28, 28)") == 2
-    )
-    assert "NOT Omniglot" in out
+def test_make_data_writes_arrays_and_index_and_prints_the_forerunners_lines(raw, tmp_path):
+    shape = "20, 1, 28, 28)"
+    written = ", ".join(str(tmp_path / f"omniglot_{part}.npy") for part in PARTS)
+    assert make(raw, tmp_path).stdout.splitlines() == [
+        "These are the procedural stand-in's characters, NOT Omniglot's.",
+        "The number of character folders: 40",
+        "The number of train characters is 24",
+        "The number of validation characters is 8",
+        "The number of test characters is 8",
+        f"The shape of train_imgs: (24, {shape}",
+        f"The shape of val_imgs: (8, {shape}",
+        f"The shape of test_imgs: (8, {shape}",
+        f"written: {written}",
+    ]
     arrays, index = read_arrays(tmp_path)
-    assert (
-        arrays["train"].dtype == np.uint8 and index.source == "stand-in" and index.image_size == 28
-    )
+    assert arrays["train"].dtype == np.uint8
+    assert (index.source, index.image_size) == ("stand-in", 28)
     character = next(c for c in find_characters(raw) if c.name == index.rows["val"][2])
     assert (arrays["val"][2, 5, 0] == load(character.drawings[5], 28)).all()
-    assert (
-        arrays["train"][:, :, :, 0, 0].mean() < 25 and arrays["train"].max() > 200
-    )  # paper is 0, ink is high
+    # paper is 0, ink is high
+    assert arrays["train"][:, :, :, 0, 0].mean() < 25 and arrays["train"].max() > 200
 
 
 def test_the_same_inputs_give_the_same_bytes(raw, layouts, tmp_path):
@@ -144,19 +150,20 @@ def test_vinyals_rows_are_rotations(raw, tmp_path):
 def test_image_size_105_is_the_raw_image(raw, tmp_path):
     make(raw, tmp_path, "--image-size", 105)
     arrays, index = read_arrays(tmp_path)
-    path = next((raw / "images_background").rglob("*.png"))
-    row = (
-        index.rows["train"].index(name)
-        if (name := "/".join(path.parts[-3:-1])) in index.rows["train"]
-        else None
-    )
-    if row is not None:
-        drawings = sorted(p.name for p in path.parent.iterdir())
-        assert (
-            arrays["train"][row, drawings.index(path.name), 0]
-            == 255 - np.asarray(Image.open(path).convert("L"))
-        ).all()
+    assert len(index.rows["train"]) == 24
+    for row, name in enumerate(index.rows["train"]):
+        (folder,) = raw.glob(f"images_*/{name}")
+        for drawing, path in enumerate(sorted(folder.iterdir())):
+            with Image.open(path) as image:
+                raw_ink = 255 - np.asarray(image.convert("L"))
+            assert (arrays["train"][row, drawing, 0] == raw_ink).all(), path
     assert set(np.unique(arrays["train"])) == {0, 255}
+
+
+@pytest.mark.parametrize("size", [7, 106])
+def test_an_image_size_that_makes_no_sense_is_refused(raw, tmp_path, size):
+    said = make(raw, tmp_path / "out", "--image_size", size, status=2).stderr
+    assert said == f"error: --image-size must be between 8 and 105, not {size}\n"
 
 
 def broken(raw, tmp_path, change):
@@ -290,7 +297,7 @@ def test_no_space_leaves_what_was_there(raw, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device", file.name)
         file.write(b"half")
 
-    monkeypatch.setattr(raw, "_write_array", full)
+    monkeypatch.setattr(arrays_module, "_write_array", full)
     with pytest.raises(UserError, match="no space left"):
         save_arrays(arrays, index, tmp_path)
     assert listing(tmp_path) == before
@@ -333,20 +340,51 @@ def test_the_forerunners_cell(data, monkeypatch):
     assert x_train[0, 0, 0].shape == (28, 28)
 
 
+@pytest.mark.slow
 def test_real_omniglot(real, tmp_path):
-    out = make(real, tmp_path).stdout
-    assert "1623 character folders, 973 / 325 / 325" in out and "(973, 20, 1, 28, 28)" in out
-    index = json.loads((tmp_path / INDEX).read_text())
-    assert index["source"] == "omniglot" and "NOT" not in out
+    said = make(real, tmp_path).stdout.splitlines()
+    shape = "20, 1, 28, 28)"
+    assert said[:-1] == [
+        "The number of character folders: 1623",
+        "The number of train characters is 973",
+        "The number of validation characters is 325",
+        "The number of test characters is 325",
+        f"The shape of train_imgs: (973, {shape}",
+        f"The shape of val_imgs: (325, {shape}",
+        f"The shape of test_imgs: (325, {shape}",
+    ]
+    assert json.loads((tmp_path / INDEX).read_text())["source"] == "omniglot"
     characters = find_characters(real)
-    assert (
-        len({c.name.split("/")[0] for c in characters if c.background}) == 30
-        and sum(c.background for c in characters) == 964
-    )
+    background = [c.name for c in characters if c.background]
+    assert len({name.split("/")[0] for name in background}) == 30 and len(background) == 964
     lists = real / "splits" / "vinyals"
     if lists.exists():
         rows = split_characters(characters, "vinyals", 0, lists)
         assert [len(rows[part]) for part in PARTS] == [4112, 688, 1692]
+
+
+@pytest.mark.slow
+def test_the_split_of_the_maml_paper_on_real_omniglot(real, tmp_path):
+    said = make(real, tmp_path, "--split", "maml").stdout.splitlines()
+    numbers = {"train": 1100, "validation": 100, "test": 423}
+    assert said[1:4] == [f"The number of {part} characters is {n}" for part, n in numbers.items()]
+    arrays, index = read_arrays(tmp_path)
+    assert [len(arrays[part]) for part in PARTS] == [1100, 100, 423]
+    assert (
+        index.split == "maml" and len({row for part in PARTS for row in index.rows[part]}) == 1623
+    )
+
+
+def test_the_split_of_the_maml_paper():
+    characters = [Character(f"A/character{n:04}", n < 964, []) for n in range(1623)]
+    rows = split_characters(characters, "maml", 0)
+    assert [len(rows[part]) for part in PARTS] == [1100, 100, 423]
+    assert sorted(row for part in PARTS for row in rows[part]) == [c.name for c in characters]
+    assert split_characters(characters, "maml", 1) != rows
+
+
+def test_too_few_characters_for_the_split_of_the_maml_paper(raw, tmp_path):
+    assert "leave none for the val part" in make(raw, tmp_path, "--split", "maml", status=2).stderr
 
 
 def test_files_of_other_systems_are_no_drawings(raw, tmp_path):
@@ -364,13 +402,13 @@ def test_folders_that_may_not_be_read_are_named(raw, monkeypatch):
         onerror(PermissionError(13, "Permission denied", f"{top}/Hidden"))
         yield from ()
 
-    monkeypatch.setattr(raw.os, "walk", walk)
+    monkeypatch.setattr(raw_module.os, "walk", walk)
     with pytest.raises(UserError, match="Hidden: cannot be read"):
         find_characters(raw)
 
 
 def test_a_seed_below_0_is_refused(raw, tmp_path):
-    done = script("make_data.py", "--raw", raw, "--out", tmp_path, "--seed", -1, status=2)
+    done = command("data", "--raw", raw, "--out", tmp_path, "--seed", -1, status=2)
     assert done.stderr == "error: --seed must be at least 0, not -1\n"
 
 

@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import script
+from helpers import command, train
 from PIL import Image, ImageDraw
 
 from maml.data import ink, pictures
@@ -158,47 +158,18 @@ def mine(tmp_path):
 def checkpoints(data, tmp_path_factory):
     """A ProtoNet and a two-way MAML, hardly trained."""
     out = tmp_path_factory.mktemp("checkpoints")
+    rare = ["--meta_iterations", 30, "--print_every", 100, "--val_every", 100]
     for flags in (
         ["--algorithm", "protonet", "--train_way", 10, "--meta_batch_size", 1],
-        ["--way", 2, "--meta_batch_size", 4],
+        ["--way", 2, "--meta_batch_size", 4, "--inner_steps_test", 3],
     ):
-        script(
-            "train.py",
-            "--data",
-            data,
-            "--logdir",
-            out / "log",
-            "--checkpoints",
-            out,
-            "--query",
-            2,
-            "--inner_steps",
-            1,
-            "--inner_steps_test",
-            3,
-            "--val_tasks",
-            5,
-            "--meta_iterations",
-            30,
-            "--workers",
-            1,
-            *flags,
-        )
-    return out
+        train(data, out, *rare, *flags)
+    return out / "checkpoints"
 
 
 def evaluate(checkpoints, mine, *flags, status=0, support="support", query="query"):
-    return script(
-        "evaluate.py",
-        "--checkpoints",
-        checkpoints,
-        "--support",
-        mine / support,
-        "--query",
-        mine / query,
-        *flags,
-        status=status,
-    )
+    places = ["--support", mine / support, "--query-images", mine / query]
+    return command("evaluate", "--checkpoints", checkpoints, *places, *flags, status=status)
 
 
 @pytest.mark.parametrize("algorithm", ["protonet", "maml"])
@@ -223,7 +194,7 @@ def test_own_pictures_are_told_apart(checkpoints, mine, algorithm):
 def test_own_pictures_that_cannot_be_used_are_named(checkpoints, mine):
     def complaint(**places):
         error = evaluate(checkpoints, mine, "--algorithm", "protonet", status=2, **places).stderr
-        assert error.count("\n") == 1
+        assert error.splitlines()[-1].startswith("error: ") and error.count("error: ") == 1
         return error
 
     assert "no such folder" in complaint(support="nowhere")
@@ -238,7 +209,7 @@ def test_own_pictures_that_cannot_be_used_are_named(checkpoints, mine):
     assert "text.png: is not a readable picture" in complaint()
     Image.new("L", (50, 50), 255).save(mine / "query" / "text.png")
     assert "text.png: shows no ink" in complaint()
-    assert "belong together" in script("evaluate.py", "--support", mine, status=2).stderr
+    assert "belong together" in command("evaluate", "--support", mine, status=2).stderr
 
 
 def test_more_classes_than_a_classifier_has_are_refused(checkpoints, mine):

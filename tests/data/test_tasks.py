@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from maml.data.distortions import with_distortions
 from maml.data.tasks import AlphabetSampler, TaskSampler
@@ -85,6 +87,80 @@ def test_parts_are_the_whole_and_leave_the_generator_alike():
         expected = whole.sample(6)
         found = [parts[0].sample(6, slice(0, 3)), parts[1].sample(6, slice(3, 6))]
         assert all((np.concatenate(pair) == a).all() for a, *pair in zip(expected, *found))
+
+
+@st.composite
+def samplers(draw):
+    """Images, whose last pixel tells how they are turned, the other arguments of a `TaskSampler`,
+    and how many tasks to draw."""
+    characters, drawings = draw(st.integers(1, 6)), draw(st.integers(2, 8))
+    rotations = draw(st.booleans())
+    images = named_images(characters, drawings, draw(st.integers(1, 3)))
+    images[..., 1, 1] = 255
+    way = draw(st.integers(1, characters * (4 if rotations else 1)))
+    shot = draw(st.integers(1, drawings - 1))
+    query = draw(st.integers(0, drawings - shot))
+    names_of = st.lists(st.sampled_from("ABC"), min_size=characters, max_size=characters)
+    arguments = {"way": way, "shot": shot, "query": query, "rotations": rotations}
+    arguments["alphabets"] = draw(st.none() | names_of)
+    return images, arguments, draw(st.integers(1, 5))
+
+
+def turned_names(x):
+    """[N, 1, 2, 2] -> (turns, class), drawing and version of each image."""
+    turns = [next(q for q in range(4) if np.rot90(image[0], -q)[1, 1] == 1) for image in x]
+    upright = np.stack([np.rot90(image, -q, axes=(1, 2)) for q, image in zip(turns, x)])
+    c, d, v = names(upright[:, None])
+    return list(zip(turns, c[:, 0])), d[:, 0], v[:, 0]
+
+
+@settings(deadline=None, derandomize=True)
+@given(samplers(), st.integers(0, 2**32 - 1))
+def test_any_task_has_its_classes_shots_and_queries_and_no_drawing_twice(sampler, seed):
+    images, arguments, count = sampler
+    tasks = TaskSampler(images, rng=np.random.default_rng(seed), **arguments).sample(count)
+    way, shot, query = (arguments[key] for key in ("way", "shot", "query"))
+    for support_x, support_y, query_x, query_y in zip(*tasks):
+        assert np.bincount(support_y, minlength=way).tolist() == [shot] * way
+        assert np.bincount(query_y, minlength=way).tolist() == [query] * way
+        classes, drawings, versions = turned_names(np.concatenate([support_x, query_x]))
+        assert len(set(zip(classes, drawings))) == way * (shot + query)
+        pairs = set(zip([*support_y, *query_y], classes))
+        assert len(pairs) == len(set(classes)) == way  # each label means a class of its own
+        assert max(versions) < images.shape[2]
+
+
+@settings(deadline=None, derandomize=True)
+@given(samplers(), st.integers(0, 2**32 - 1))
+def test_indices_are_the_tasks_whose_images_are_drawn(sampler, seed):
+    """And drawing them leaves the generator as drawing the images does."""
+    images, arguments, count = sampler
+    one, other = (TaskSampler(images, rng=np.random.default_rng(seed), **arguments) for _ in "12")
+    indices, tasks = one.indices(count), other.sample(count)
+    for picks, x, y in (
+        (indices.support, tasks.support_x, tasks.support_y),
+        (indices.query, tasks.query_x, tasks.query_y),
+    ):
+        assert (picks.label == y).all() and {p.shape for p in picks} == {y.shape}
+        for row, drawing, version, turns, image in zip(
+            *(p.ravel() for p in picks[:4]), x.reshape(-1, 2, 2)
+        ):
+            drawn = np.rot90(images[row, drawing, version], turns)
+            assert (np.rint(255 * image) == drawn).all()
+    assert one.rng.bit_generator.state == other.rng.bit_generator.state
+
+
+@settings(deadline=None, derandomize=True)
+@given(samplers(), st.integers(0, 2**32 - 1), st.lists(st.integers(0, 5), max_size=3))
+def test_any_parts_are_the_whole(sampler, seed, cuts):
+    """Twice, so that the first parts left each generator as the whole did."""
+    images, arguments, count = sampler
+    ends = [0, *sorted(min(cut, count) for cut in cuts), count]
+    whole, *each = (TaskSampler(images, rng=np.random.default_rng(seed), **arguments) for _ in ends)
+    for _ in range(2):
+        parts = [one.sample(count, slice(*part)) for one, part in zip(each, zip(ends, ends[1:]))]
+        for expected, *found in zip(whole.sample(count), *parts):
+            assert (np.concatenate(found) == expected).all()
 
 
 def test_rotations_are_classes_of_their_own(rng):
@@ -204,3 +280,19 @@ def test_embedded_tasks_are_the_same_tasks(rotations):
     )
     for a, b in zip(plain, embedded):
         assert (a.reshape(b.shape) == b).all()
+
+
+def test_indices_within_alphabets_are_those_of_the_images_that_are_drawn():
+    one, other = (
+        AlphabetSampler(named_images(classes=14), ROWS, 4, 1, 2, np.random.default_rng(0))
+        for _ in range(2)
+    )
+    indices, tasks = one.indices(6), other.sample(6)
+    for picks, x, y in (
+        (indices.support, tasks.support_x, tasks.support_y),
+        (indices.query, tasks.query_x, tasks.query_y),
+    ):
+        assert (picks.label == y).all()
+        c, d, _ = names(x)
+        assert (picks.row == c).all() and (picks.drawing == d).all()
+    assert one.rng.bit_generator.state == other.rng.bit_generator.state

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from helpers import script
+from helpers import free_port, train
 
 from maml.draw.server import create, find_models
 
@@ -17,9 +17,13 @@ CHROMIUM, DRIVER = (
     shutil.which("chromium") or shutil.which("chromium-browser"),
     shutil.which("chromedriver"),
 )
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium: install Debian's chromium and chromium-driver"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="no Chromium: install Debian's chromium and chromium-driver",
+    ),
+]
 QUIET = [
     "--headless=new",
     "--no-sandbox",
@@ -51,12 +55,6 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def eventually(condition, seconds=60.0):
     """What `condition` returns as soon as it is true."""
     end = time.monotonic() + seconds
@@ -70,43 +68,12 @@ def eventually(condition, seconds=60.0):
 def checkpoints(data, tmp_path_factory):
     """MAML and ProtoNet, trained for a moment, and the log of it."""
     out = tmp_path_factory.mktemp("runs")
+    often = ["--meta_iterations", 40, "--print_every", 10, "--val_every", 40]
     for flags in (
         ["--name", "first-run", "--meta_batch_size", 4],
-        [
-            "--name",
-            "second-run",
-            "--algorithm",
-            "protonet",
-            "--train_way",
-            10,
-            "--meta_batch_size",
-            1,
-        ],
+        ["--name", "second-run", "--algorithm", "protonet", "--train_way", 10],
     ):
-        script(
-            "train.py",
-            "--data",
-            data,
-            "--logdir",
-            out / "log",
-            "--checkpoints",
-            out / "checkpoints",
-            "--query",
-            2,
-            "--meta_iterations",
-            40,
-            "--inner_steps",
-            1,
-            "--inner_steps_test",
-            2,
-            "--val_tasks",
-            5,
-            "--print_every",
-            10,
-            "--workers",
-            1,
-            *flags,
-        )
+        train(data, out, *often, *flags)
     return out
 
 
@@ -150,18 +117,16 @@ def test_visualdl_shows_runs_and_curves(browser, checkpoints):
         )
         eventually(
             lambda: all(
-                f"run={run}&tag=train/loss" in browser.execute_script(fetched)
+                f"run={run}&tag=train/accuracy" in browser.execute_script(fetched)
                 for run in ("first-run", "second-run")
             )
         )
         tags = browser.execute_script(
             "return fetch('/app/api/scalar/tags').then(answer => answer.text())"
         )
-        assert all(
-            f"{part}/accuracy after step {step}" in tags
-            for part in ("train", "validation")
-            for step in (0, 1, 2)
-        )
+        for part in ("train", "validation"):
+            assert f"{part}/accuracy" in tags
+            assert all(f"{part} by step/accuracy after step {step}" in tags for step in (0, 1, 2))
     finally:
         os.killpg(server.pid, 15)
         server.wait(20)

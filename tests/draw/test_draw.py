@@ -9,6 +9,7 @@ from maml.config import Config
 from maml.draw.server import ALGORITHMS, LARGEST_BODY, REMEMBERED, create, find_models
 from maml.system import safe_pickle
 from maml.system.errors import UserError
+from maml.training.build import build_learner
 
 
 def png(*lines, size=168):
@@ -38,12 +39,11 @@ def folder(tmp_path_factory):
         "rows": {"train": [], "val": []},
     }
     for algorithm in ALGORITHMS:
-        config = {
-            "algorithm": algorithm,
-            "way": 3,
-            "inner_batch_test": 2,
-            "inner_steps_test": 4,
-        }
+        config = {"algorithm": algorithm, "way": 3}
+        if algorithm != "protonet":
+            config["inner_steps_test"] = 4
+        if algorithm == "reptile":
+            config["inner_batch_test"] = 2
         made = build_learner(Config(**config))
         running = []
         if algorithm == "protonet":
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
                 for a in (np.zeros((1, 1, 64), np.float32), np.ones((1, 1, 64), np.float32))
             ]
         state = {
-            "weights": [p.numpy() for p in made.theta],
+            "weights": [p.numpy() for p in made.meta_parameters],
             "running": running,
             "config": config,
             "data": data,

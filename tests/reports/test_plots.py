@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from maml.data.tasks import Picks, TaskBatch, TaskIndices
 from maml.reports import figures, plots
 
 
@@ -18,36 +19,57 @@ def test_learning_curves_have_titles_units_and_a_line_for_each_part():
         for part in ("train", "validation")
     ]
     (axes,) = plots.learning_curves(history, "title").axes
-    assert axes.get_title() == "title" and "%" in axes.get_ylabel() and "epoch" in axes.get_xlabel()
+    assert (
+        axes.get_title() == "title"
+        and "%" in axes.get_ylabel()
+        and axes.get_xlabel() == "meta-iteration"
+    )
     assert len(axes.lines) == 4 and len(axes.get_legend().get_texts()) == 2
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(59)
+
+
+def asked(row, drawing):
+    """Tasks whose queries are these drawings, [tasks, N] each; of the support nothing is used."""
+    nothing = np.zeros_like(row)
+    query = Picks(row, drawing, nothing, nothing, nothing)
+    return TaskIndices(query, query)
 
 
 def test_the_hardest_drawings_stand_first_each_beside_others_of_its_character():
     images = np.zeros((3, 4, 1, 28, 28), np.uint8)
     for number in range(12):
         images[number // 4, number % 4, 0, 0, 0] = 10 * number
-    asked = np.array([[0, 5, 7, 11], [0, 5, 7, 11], [0, 5, 7, 2]])
+    numbers = np.array([[0, 5, 7, 11], [0, 5, 7, 11], [0, 5, 7, 2]])
+    tasks = asked(*np.divmod(numbers, 4))
     correct = np.array([[1, 0, 1, 1], [1, 0, 0, 1], [1, 0, 1, 0]], np.float32)
     names = ["A/1", "A/2", "B/1"]
-    figure = figures.of_hardest("maml", images, names, asked, correct, most=2, beside=3)
+    figure = figures.of_hardest("maml", images, names, tasks, correct, most=2, others=3)
     assert figure.get_suptitle().startswith(
         "maml: 2 of 5 drawings are behind 80% of the errors in 3 tasks"
     )
-    figure = figures.of_hardest("maml", images, names, asked, correct)
+    figure = figures.of_hardest("maml", images, names, tasks, correct)
     drawn = [
         round(255 * (1 - float(axes.images[0].get_array()[0, 0]))) // 10 for axes in figure.axes
     ]
     assert drawn == [5, 6, 7, 4, 2, 3, 0, 1, 7, 4, 5, 6]  # wrong three times, once, once
-    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
-        "wrong 100%",
-        "wrong 100%",
-        "wrong 33%",
-    ]
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["wrong 100%", "wrong 100%", "wrong 33%"]
     assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["A\n2", "A\n1", "A\n2"]
 
 
 def test_predictions_mark_the_wrong_ones():
-    images = np.zeros((3, 1, 28, 28))
-    axes = plots.predictions(images, np.array([0, 1, 2]), np.array([0, 2, 2]), "title").axes
-    assert ["✗" in a.get_title() for a in axes] == [False, True, False]
+    images, labels = np.zeros((1, 3, 1, 28, 28)), np.array([[0, 1, 2]])
+    task = TaskBatch(images, labels, images, labels)
+    axes = plots.predictions(task, np.array([0, 2, 2]), "title").axes
+    wrong = [a.get_title() for a in axes if "✗" in a.get_title()]
+    assert len(wrong) == 1 and "1" in wrong[0] and "2" in wrong[0]
+
+
+def test_an_episode_shows_support_and_queries_of_each_class(rng):
+    x, y = rng.random((2, 6, 1, 8, 8)), np.tile([0, 1, 2, 0, 1, 2], (2, 1))
+    figure = plots.episode(TaskBatch(x, y, x, y), "a task", most=1)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [f"class {k}" for k in (0, 1, 2) for _ in range(3)]
+    assert "a task" in figure.get_suptitle() and "support (blue) and query" in figure.get_suptitle()
+    few = plots.episode(TaskBatch(x, y, x, y), "a task", most_classes=2)
+    assert "2 of 3 classes" in few.get_suptitle()

@@ -1,0 +1,103 @@
+"""The package as a whole: importing it does nothing, what is public is documented, examples run."""
+
+import doctest
+import importlib
+import inspect
+import json
+import pkgutil
+
+import pytest
+from helpers import ROOT, script
+
+import maml
+from maml import functional
+
+PUBLIC = [name for name in maml.__all__ if name not in ("functional", "__version__")]
+FUNCTIONAL = sorted(
+    name
+    for name, value in vars(functional).items()
+    if not name.startswith("_") and callable(value) and value.__module__.startswith("maml.")
+)
+
+
+def examples_of(value, name):
+    """The doctests in a docstring, and in those of a class's own methods."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    module = inspect.getmodule(value)
+    return [test for test in finder.find(value, name, module=module) if test.examples]
+
+
+EXAMPLES = {
+    f"{module.__name__}.{name}": tests
+    for module, names in ((maml, PUBLIC), (functional, FUNCTIONAL))
+    for name in names
+    if (tests := examples_of(getattr(module, name), name))
+}
+
+EFFECTS = """
+import json, os, signal, sys, threading
+
+def state():
+    handlers = {n: str(signal.getsignal(n)) for n in range(1, 32) if n not in (9, 19)}
+    return [os.getcwd(), dict(os.environ), handlers, threading.active_count(), sys.path[:]]
+
+before = state()
+import maml
+dir(maml), maml.__version__, maml.__all__
+heavy = ["paddle", "numpy", "PIL", "matplotlib", "visualdl", "yaml", "flask", "tqdm"]
+print(json.dumps({"same": state() == before, "heavy": [m for m in heavy if m in sys.modules],
+                  "own": [m for m in sys.modules if m.startswith("maml")]}))
+maml.UserError
+print(json.dumps([m for m in heavy if m in sys.modules]))
+"""
+
+
+def test_importing_the_package_loads_nothing_and_has_no_effect(tmp_path):
+    """Neither on signals nor on the folder, the environment, threads or the path."""
+    done = script("-c", EFFECTS, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first == {"same": True, "heavy": [], "own": ["maml"]} and second == []
+    assert done.stderr == "" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_there_and_documented(name):
+    value = getattr(maml, name)
+    assert name in dir(maml) and inspect.getdoc(value)
+    assert getattr(maml, name) is value  # kept, not made anew
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match="module 'maml' has no attribute 'Protonet'"):
+        _ = maml.Protonet
+
+
+def test_star_gives_what_is_public():
+    names = {}
+    exec("from maml import *", names)
+    assert set(maml.__all__) <= names.keys()
+
+
+@pytest.mark.parametrize("tests", EXAMPLES.values(), ids=EXAMPLES)
+def test_examples_run(tests, tmp_path, monkeypatch):
+    """In a folder of their own, each with only the names that it imports itself."""
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for test in tests:
+        test.globs = {"__name__": "example"}
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
+    assert not said, "".join(said)
+
+
+def test_there_are_examples_of_what_users_call_first():
+    """So that the test above has something to run."""
+    first = ["load", "FewShotClassifier", "MAML", "Reptile", "TaskSampler", "Config", "evaluate"]
+    assert {f"maml.{name}" for name in first} <= EXAMPLES.keys()
+    assert sum(name.startswith("maml.functional.") for name in EXAMPLES) >= 10
+
+
+def test_every_module_can_be_imported_and_says_what_it_is_for():
+    """Each by itself would do: none needs another to have been imported before."""
+    for module in pkgutil.walk_packages(maml.__path__, "maml."):
+        if not module.name.endswith("__main__"):
+            assert importlib.import_module(module.name).__doc__, module.name

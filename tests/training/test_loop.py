@@ -1,0 +1,204 @@
+"""The training loop as a library: in any thread, with any log, bit for bit, and how it ends."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import TINY, same
+
+import maml
+from maml.config import Config
+from maml.data.arrays import read_arrays
+from maml.system import safe_pickle
+from maml.system.errors import UserError
+from maml.training.build import build_learner
+from maml.training.checkpoint import read, read_run
+from maml.training.loop import Trainer, learning_rate
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Heard:
+    """A log that remembers what it hears."""
+
+    def __init__(self, at_step=lambda iteration: None):
+        self.steps, self.trained, self.validated, self.at_step = [], [], [], at_step
+
+    def step(self, iteration, metrics):
+        self.steps.append((iteration, metrics))
+        self.at_step(iteration)
+
+    def train(self, iteration, tasks, result):
+        self.trained.append((iteration, tasks, result))
+
+    def validation(self, iteration, result):
+        self.validated.append((iteration, result))
+
+
+@pytest.fixture
+def trainer(data, tmp_path):
+    """Makes a trainer of a small run; settings may be changed."""
+
+    def make(**changes):
+        places = {"logdir": str(tmp_path / "log"), "checkpoints": str(tmp_path / "checkpoints")}
+        config = Config(**{**TINY, "data": str(data), "name": "a", **places, **changes})
+        arrays, index = read_arrays(data)
+        return Trainer(config, build_learner(config, index.image_size), arrays, index)
+
+    return make
+
+
+def handlers():
+    return [signal.getsignal(number) for number in NUMBERS]
+
+
+def test_signal_handlers_are_there_while_it_trains_and_put_back_afterwards(trainer):
+    def mine(number, frame):
+        raise AssertionError("the user's own handler was called")
+
+    before = [signal.signal(number, mine) for number in NUMBERS]
+    try:
+        log = Heard(lambda iteration: during.append(handlers()))
+        during = []
+        assert trainer().train(log)
+        assert handlers() == [mine, mine] and len(during) == TINY["meta_iterations"]
+        assert all(mine not in each for each in during)
+    finally:
+        for number, handler in zip(NUMBERS, before):
+            signal.signal(number, handler)
+
+
+def test_signal_handlers_are_put_back_after_an_error(trainer):
+    before = handlers()
+    with pytest.raises(UserError, match="lower inner_lr or outer_lr"):
+        trainer(inner_lr=1e30).train()
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_ends_the_run_after_the_step_under_way_and_keeps_its_state(trainer, number):
+    log = Heard(lambda iteration: iteration == 3 and os.kill(os.getpid(), number))
+    run = trainer(save_every=1000)
+    assert not run.train(log) and run.iteration == 3 == len(log.steps)
+    assert read_run(run.resume_path).iteration == 3
+    run.resume()
+    assert run.train() and run.iteration == TINY["meta_iterations"]
+
+
+def test_it_trains_in_any_thread(trainer):
+    """Where Python takes no handlers. The end is that of the main thread, to the bit."""
+    before, ended = handlers(), []
+    run = trainer()
+    thread = threading.Thread(target=lambda: ended.append(run.train()))
+    thread.start()
+    while thread.is_alive():
+        assert handlers() == before
+        time.sleep(0.01)
+    thread.join()
+    assert ended == [True] and handlers() == before
+    other = trainer(name="b")
+    other.train()
+    assert same(run.state().state(), other.state().state(), but=("seconds", "name"))
+
+
+def test_the_log_hears_of_all_there_is(trainer):
+    run, log = trainer(), Heard()
+    assert run.train(log)
+    assert [iteration for iteration, _ in log.steps] == list(range(1, 9))
+    for _, metrics in log.steps:
+        assert {"loss", "gradient norm", "learning rate", "seconds a step"} <= metrics.keys()
+    assert [iteration for iteration, *_ in log.trained] == [4, 8]
+    for _, tasks, result in log.trained:
+        assert tasks.support_x.shape == (2, 5, 1, 28, 28) and result.vector.shape == (3,)
+    assert [iteration for iteration, _ in log.validated] == [4, 8]
+    assert all(result.accuracies.shape == (5, 3) for _, result in log.validated)
+    history = [(h["epoch"], h["part"]) for h in run.history]
+    assert history == [(4, "train"), (4, "validation"), (8, "train"), (8, "validation")]
+
+
+def test_the_best_weights_are_those_of_the_best_validation(trainer):
+    run = trainer(val_every=1, print_every=100)
+    kept = {}
+
+    class Keep(Heard):
+        def validation(self, iteration, result):
+            kept[iteration] = [p.numpy() for p in run.learner.meta_parameters]
+
+    run.train(Keep())
+    best = read(run.best_path)
+    accuracies = {h["epoch"]: h["accuracies"][-1] for h in run.history}
+    assert best.accuracy == max(accuracies.values())
+    first = next(i for i, accuracy in accuracies.items() if accuracy == best.accuracy)
+    assert best.iteration == best.best["epoch"] == first
+    assert same(best.weights, kept[first])
+
+
+def test_a_checkpoint_is_what_was_written(trainer):
+    run = trainer()
+    run.train()
+    read_again, state = read(run.best_path), safe_pickle.load(run.best_path)
+    assert same(read_again.state(), {k: v for k, v in state.items() if k != "format"})
+    # folders of the machine and how it computes are left out
+    assert not {"data", "logdir", "checkpoints", "workers", "gpu"} & state["config"].keys()
+    assert read_again.config == dataclasses.replace(
+        run.config,
+        data=".",
+        logdir="log",
+        checkpoints="checkpoints/own",
+        print_every=100,
+        save_every=500,
+    )
+    assert isinstance(read_again, maml.Checkpoint)
+
+
+def test_a_run_is_resumed_to_the_bit(trainer):
+    whole = trainer(name="whole")
+    whole.train()
+    part = trainer(save_every=1)
+    part.train(Heard(lambda iteration: iteration == 5 and os.kill(os.getpid(), signal.SIGINT)))
+    rest = trainer(save_every=1)
+    rest.resume()
+    assert rest.iteration == 5 and rest.train()
+    but = ("seconds", "name")
+    assert same(rest.state().state(), whole.state().state(), but)
+
+
+def test_a_run_does_not_go_on_with_other_data(trainer, raw, tmp_path, data):
+    run = trainer()
+    run.train()
+    arrays, index = read_arrays(data)
+    other = dataclasses.replace(index, sha256={**index.sha256, "val": "other"})
+    again = Trainer(run.config, run.learner, arrays, other)
+    with pytest.raises(UserError, match="was trained on other arrays than those in .*--data"):
+        again.resume()
+
+
+def test_more_classes_in_training_than_the_classifier_has_are_refused(trainer):
+    with pytest.raises(UserError, match="train_way is 6, but the classifier of maml is for way 5"):
+        trainer(train_way=6)
+    trainer(train_way=4).train()
+
+
+@pytest.mark.parametrize(
+    "schedule, expected",
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("cosine", [1, (1 + np.sqrt(0.5)) / 2, 0.5, (1 - np.sqrt(0.5)) / 2]),
+        ("halving", [1, 1, 0.5, 0.5]),
+    ],
+)
+def test_schedules(schedule, expected):
+    config = Config(outer_lr=1.0, schedule=schedule, meta_iterations=4, halve_every=2)
+    assert [learning_rate(config, i) for i in range(4)] == pytest.approx(expected)
+
+
+def test_the_optimizer_follows_the_schedule(trainer):
+    log = Heard()
+    trainer(schedule="linear", outer_lr=0.008).train(log)
+    rates = [metrics["learning rate"] for _, metrics in log.steps]
+    assert rates == pytest.approx([0.001 * left for left in range(8, 0, -1)])
