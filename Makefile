@@ -11,7 +11,7 @@ REQUIREMENTS ?= $(if $(shell nvidia-smi -L 2>/dev/null),requirements.txt,require
 OLD_VENV ?= .venv-paddle-2.6
 DEMO = log/demo
 
-.PHONY: help demo test test-2.6 test-all table lint setup clean
+.PHONY: help demo test test-2.6 test-all table notebook lint setup clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 
 table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables of README and docs
 	$(BIN)/python -m maml table --data $(wildcard . data/background data/vinyals)
+
+notebook: $(VENV)/ready  ## run the notebook, and write it with its outputs to docs/notebook.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check nbconvert
+	$(BIN)/python notebooks/render.py
 
 lint: $(VENV)/ready  ## style and types: ruff's checks and format, mypy
 	$(BIN)/ruff check .
