@@ -7,6 +7,7 @@ import json
 import pytest
 from helpers import script
 
+from maml.cli import table as cli
 from maml.config import Config
 from maml.reports import table
 from maml.reports.table import Measurement, Table
@@ -60,7 +61,8 @@ def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
         assert [[figure.bn for figure in group] for group in groups] == together
 
 
-def test_a_group_is_measured_in_one_go(data, run):
+def test_a_group_is_measured_in_one_go_from_any_folder(data, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     model = checkpoint.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
     figures = [Measurement(5, 1, bn, "distorted support") for bn in table.MODES]
     both = table.evaluate(model, str(data), figures, 3)
@@ -416,3 +418,20 @@ def test_weights_are_measured_on_their_own_split_only(raw, data, weights, tmp_pa
     script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "background")
     with pytest.raises(UserError, match="trained on the random split"):
         table.measure(weights, [str(tmp_path)], 2, table.MODES)
+
+
+def test_only_writing_leaves_up_to_date_documents_as_they_are(monkeypatch):
+    written = {}
+    monkeypatch.setattr(
+        cli.Path, "write_text", lambda path, text, **_: written.update({path: text})
+    )
+    cli.main(["--only-write", "--checkpoints", str(table.PROJECT / "checkpoints")])
+    assert {path.name for path in written} == {
+        *("README.md", "README_zh.md", "results.md", "results_zh.md", "settings.md")
+    }
+    assert all(path.read_text(encoding="utf-8") == text for path, text in written.items())
+
+
+def test_a_missing_folder_of_weights_is_named(tmp_path):
+    with pytest.raises(UserError, match="name the weights by --checkpoints"):
+        cli.main(["--only-write", "--checkpoints", str(tmp_path / "none")])
