@@ -89,8 +89,16 @@ def test_examples_run(tests, tmp_path, monkeypatch):
     assert not said, "".join(said)
 
 
+@pytest.mark.parametrize("name", sorted({*PUBLIC} - {"functional", "__version__"}))
+def test_what_is_public_is_documented_as_paddle_documents(name):
+    """With an example that the test above runs, and arguments unless it has none to state."""
+    text = inspect.getdoc(getattr(maml, name))
+    assert "Example:" in text and f"maml.{name}" in EXAMPLES
+    assert "Args:" in text or name in ("Config", "UserError")  # settings have a page of their own
+
+
 def test_there_are_examples_of_what_users_call_first():
-    """So that the test above has something to run."""
+    """So that the test of examples has something to run."""
     first = ["load", "FewShotClassifier", "MAML", "Reptile", "TaskSampler", "Config", "evaluate"]
     assert {f"maml.{name}" for name in first} <= EXAMPLES.keys()
     assert sum(name.startswith("maml.functional.") for name in EXAMPLES) >= 10

@@ -46,6 +46,15 @@ class FineTune:
         rate (float): learning rate of a step.
         entropy (float): weight of the queries' entropy; 0 for none.
         scale (float): s, the scale of the cosine.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> encoder = maml.ProtoNet(maml.ConvNet(None, rng), outer_lr=1e-3, transductive=True)
+        >>> images = rng.integers(0, 255, [9, 20, 1, 28, 28], np.uint8)
+        >>> sampler = maml.TaskSampler(images, 5, 1, 1, rng)
+        >>> maml.evaluate(maml.FineTune(encoder, steps=5), sampler, tasks=2).accuracies.shape
+        (2, 2)
     """
 
     def __init__(

@@ -39,7 +39,21 @@ from maml.networks.base import Network
 
 
 class FullContext(nn.Layer):
-    """Full context embeddings of D `features` with K `steps` of attention."""
+    """Full context embeddings: the attention LSTM f, and the bidirectional LSTM g.
+
+    Section 2.1.2 and appendix A of the paper.
+
+    Args:
+        features (int): size of an embedding, D.
+        steps (int): steps of attention, K.
+
+    Example:
+        >>> import paddle, maml
+        >>> context = maml.FullContext(features=4, steps=2)
+        >>> g = context.g(paddle.rand([1, 5, 4]))  # of a support of five images
+        >>> list(context.f(paddle.rand([1, 3, 4]), g).shape)  # of three queries
+        [1, 3, 4]
+    """
 
     def __init__(self, features: int, steps: int):
         super().__init__()
@@ -74,6 +88,15 @@ class Matching(MetricLearner):
         distance (str): c: "cosine", "euclidean" (squared) or "dot".
         context (FullContext | None): full context embeddings; None for f' and g' alone.
         **options: see `MetricLearner`.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> encoder = maml.ConvNet(None, rng, pooled=True)
+        >>> learner = maml.Matching(encoder, outer_lr=1e-3, context=maml.FullContext(64, 2))
+        >>> sampler = maml.TaskSampler(np.zeros([9, 20, 1, 28, 28], np.uint8), 5, 1, 1, rng)
+        >>> sorted(learner.meta_step(sampler.sample(1)))
+        ['gradient norm', 'loss']
     """
 
     def __init__(

@@ -84,6 +84,15 @@ class Pairs(Siamese):
         deviation (float | None): standard deviation of alpha's initial values; None for Paddle's
             usual ones (Glorot & Bengio 2010).
         **options: see `MetricLearner`.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> encoder = maml.ConvNet(None, rng, pooled=True)
+        >>> learner = maml.Pairs(encoder, outer_lr=1e-3)
+        >>> sampler = maml.TaskSampler(np.zeros([9, 20, 1, 28, 28], np.uint8), 5, 1, 1, rng)
+        >>> sorted(learner.meta_step(sampler.sample(1)))
+        ['gradient norm', 'loss']
     """
 
     def __init__(
@@ -127,6 +136,15 @@ class Triplets(Siamese):
         margin (float): between squared distances of embeddings of length 1, which are 0 to 4.
         negatives (str): "random" or "semi-hard".
         **options: see `MetricLearner`.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> rng = np.random.default_rng(0)
+        >>> encoder = maml.ConvNet(None, rng, pooled=True)
+        >>> learner = maml.Triplets(encoder, outer_lr=1e-3, margin=0.5)
+        >>> sampler = maml.TaskSampler(np.zeros([9, 20, 1, 28, 28], np.uint8), 5, 1, 1, rng)
+        >>> sorted(learner.meta_step(sampler.sample(1)))
+        ['gradient norm', 'loss']
     """
 
     def __init__(

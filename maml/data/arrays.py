@@ -152,6 +152,16 @@ def read_arrays(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
 
     Raises:
         UserError: if a file cannot be read, or is not what the index describes.
+
+    Example:
+        >>> import tempfile, maml
+        >>> from maml.data import arrays, stand_in
+        >>> folder = tempfile.mkdtemp()
+        >>> stand_in.write(f"{folder}/raw", alphabets=3, characters=4)
+        >>> arrays.save_arrays(*arrays.convert(f"{folder}/raw", 28, "random", 0), folder)
+        >>> images, index = maml.read_arrays(folder)
+        >>> images["train"].shape, index.source
+        ((7, 20, 1, 28, 28), 'stand-in')
     """
     data = Path(data)
     index = read_index(data)

@@ -22,6 +22,12 @@ class TaskBatch(NamedTuple):
         support_y (ndarray): their labels, [T, way * shot] int64, 0 to way - 1.
         query_x (ndarray): images, [T, way * query, 1, H, W] float32.
         query_y (ndarray): their labels, [T, way * query] int64.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> x, y = np.zeros([1, 5, 1, 28, 28], "float32"), np.arange(5)[None]
+        >>> maml.TaskBatch(x, y, query_x=x, query_y=y).support_y.tolist()
+        [[0, 1, 2, 3, 4]]
     """
 
     support_x: np.ndarray
@@ -254,6 +260,15 @@ class AlphabetSampler:
 
     Raises:
         UserError: if there is no such alphabet, or none with `way` characters.
+
+    Example:
+        >>> import numpy as np, maml
+        >>> names = [f"{alphabet}/character{n}" for alphabet in ("A", "B") for n in range(6)]
+        >>> images, rng = np.zeros([12, 20, 1, 28, 28], np.uint8), np.random.default_rng(0)
+        >>> sampler = maml.AlphabetSampler(images, names, way=5, shot=1, query=1, rng=rng)
+        >>> rows = sampler.indices(1).support.row[0]
+        >>> len({names[row].split("/")[0] for row in rows})  # all of one alphabet
+        1
     """
 
     def __init__(

@@ -18,13 +18,24 @@ TASKS_AT_ONCE = 8
 
 
 class Result(NamedTuple):
-    """Results by task. Column k is after k update steps; where only the end was measured, there is
-    one column.
+    """Results by task. Column k is after k update steps, or the only one is after the last step.
+
+    Args:
+        accuracies (ndarray): [tasks, steps + 1].
+        losses (ndarray): mean cross-entropy of the queries, [tasks, steps + 1].
+        correct (ndarray): 1 where a query was right after the last step, [tasks, way * query].
+
+    Example:
+        >>> import numpy as np, maml
+        >>> accuracies = np.array([[0.2, 1.0], [0.2, 0.9], [0.2, 0.8]])
+        >>> result = maml.Result(accuracies, accuracies, accuracies)
+        >>> f"{result.mean:.2f} +- {result.interval:.2f}"
+        '0.90 +- 0.11'
     """
 
-    accuracies: np.ndarray  # [tasks, steps + 1]
-    losses: np.ndarray  # [tasks, steps + 1], mean cross-entropy of the queries
-    correct: np.ndarray  # [tasks, way * query], 1 where a query was right after the last step
+    accuracies: np.ndarray
+    losses: np.ndarray
+    correct: np.ndarray
 
     @property
     def vector(self) -> np.ndarray:

@@ -183,6 +183,14 @@ def apply_gradient(
 
     Returns:
         dict[str, float]: the loss and the norm of the gradient, for the log.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> theta = [paddle.create_parameter([2], "float32")]
+        >>> sgd = paddle.optimizer.SGD(0.1, parameters=theta)
+        >>> fn.apply_gradient(sgd, theta, [paddle.to_tensor([3.0, 4.0])], paddle.to_tensor(2.0))
+        {'loss': 2.0, 'gradient norm': 5.0}
     """
     for p, g in zip(theta, gradient):
         p.grad = g

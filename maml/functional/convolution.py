@@ -139,6 +139,11 @@ def patches(height: int, width: int, stride: int, images: int, pooled: bool = Fa
 
     Returns:
         Patches: the tables, which are cached.
+
+    Example:
+        >>> from maml import functional as fn
+        >>> fn.patches(4, 4, stride=2, images=3).rows_out  # 2 x 2 positions of 3 images
+        12
     """
     classes = by_remainder(height, width, stride)
     out = output_order(height, width, stride, pooled)

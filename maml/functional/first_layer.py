@@ -65,6 +65,13 @@ def input_patches(x: Tensor, stride: int, pooled: bool = False) -> InputPatches:
 
     Returns:
         InputPatches: the patches, and their mean and covariance.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> x = fn.input_patches(paddle.rand([1, 2, 1, 4, 4]), stride=2)  # 2 images
+        >>> x.images
+        2
     """
     tasks, images, channels, height, width = x.shape
     constants = paddle.to_tensor([[0.0, 1.0]], x.dtype).expand([tasks, 2])
@@ -135,6 +142,14 @@ def input_block(
 
     Returns:
         Tensor: rows of activations and a row of zeros, [T, P_out * N + 1, C_out].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> x = fn.input_patches(paddle.rand([1, 2, 1, 4, 4]), stride=2)  # 2 images
+        >>> w, gamma, beta = paddle.rand([1, 9, 3]), paddle.ones([1, 1, 3]), paddle.zeros([1, 1, 3])
+        >>> list(fn.input_block(x, w, gamma, beta).shape)  # 2 x 2 positions of 2 images, and zeros
+        [1, 9, 3]
     """
     return paddle.matmul(x.columns, _folded(x, w, gamma, beta, given, record))
 
@@ -162,6 +177,14 @@ def pooled_input_block(
     Returns:
         Tensor: rows of activations and a row of zeros,
         [T, (height // 2) * (width // 2) * N + 1, C_out].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> x = fn.input_patches(paddle.rand([1, 2, 1, 4, 4]), stride=1, pooled=True)  # 2 images
+        >>> w, gamma, beta = paddle.rand([1, 9, 3]), paddle.ones([1, 1, 3]), paddle.zeros([1, 1, 3])
+        >>> list(fn.pooled_input_block(x, w, gamma, beta, 4, 4).shape)  # 2 x 2 positions, and zeros
+        [1, 9, 3]
     """
     weights = _folded(x, w, gamma, beta, given, record)
     return max_pool_product(x.columns, weights, height, width, x.images)

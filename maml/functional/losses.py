@@ -80,6 +80,13 @@ def correct(scores: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         Tensor: 1 for a correct image and 0 for an error, [T, N] float32.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> scores = paddle.to_tensor([[[2.0, 1.0], [0.0, 3.0]]])  # 1 task, 2 images, 2 classes
+        >>> fn.correct(scores, paddle.to_tensor([[0, 0]])).tolist()
+        [[1.0, 0.0]]
     """
     own = F.one_hot(labels, scores.shape[-1]).astype("bool")
     rival = paddle.where(own, paddle.full_like(scores, -float("inf")), scores).max(axis=-1)

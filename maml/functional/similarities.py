@@ -62,6 +62,12 @@ def normalized(a: Tensor) -> Tensor:
 
     Returns:
         Tensor: embeddings of length 1, [..., D]; zeros for an embedding of zeros.
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> [round(v, 2) for v in fn.normalized(paddle.to_tensor([3.0, 4.0])).tolist()]
+        [0.6, 0.8]
     """
     return a * paddle.rsqrt((a * a).sum(-1, keepdim=True) + 1e-12)
 

@@ -34,6 +34,16 @@ class Network(nn.Layer, ABC):
         names (list[str]): the names of `theta`, such as block1.weight or classifier.bias.
         running (list[Statistics]): running averages of batch normalisation's statistics, [1, 1, C]
             each, where a method keeps them; empty at first.
+
+    Example:
+        >>> import numpy as np, paddle, maml
+        >>> class Linear(maml.Network):
+        ...     def embed(self, params, x, statistics, record, twice):
+        ...         return paddle.matmul(x.reshape([*x.shape[:2], -1]), params[0])
+        >>> rng = np.random.default_rng(0)
+        >>> network = Linear({"weight": rng.standard_normal([16, 8])}, 8, 5, rng)
+        >>> list(network(paddle.zeros([2, 3, 1, 4, 4])).shape)
+        [2, 3, 5]
     """
 
     def __init__(

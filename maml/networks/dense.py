@@ -23,6 +23,12 @@ class DenseNet(Network):
         image_size (int): side of the images, in pixels.
         hidden (Sequence[int]): units of each layer; the MAML paper's by default (section 5.2).
         dtype (str): "float32" or "float64".
+
+    Example:
+        >>> import numpy as np, paddle, maml
+        >>> network = maml.DenseNet(5, np.random.default_rng(0))
+        >>> list(network(paddle.rand([1, 3, 1, 28, 28])).shape)
+        [1, 3, 5]
     """
 
     def __init__(
@@ -63,6 +69,12 @@ class Perceptron(Network):
         inputs (int): numbers that describe an example; inputs [T, N, ...] are flattened.
         hidden (Sequence[int]): units of each layer.
         dtype (str): "float32" or "float64".
+
+    Example:
+        >>> import numpy as np, paddle, maml
+        >>> network = maml.Perceptron(1, np.random.default_rng(0), inputs=1)
+        >>> list(network(paddle.rand([2, 10, 1])).shape)
+        [2, 10, 1]
     """
 
     def __init__(

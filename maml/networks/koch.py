@@ -29,6 +29,12 @@ class KochNet(Network):
             10, where a sigmoid has hardly a gradient.
         features (int): units of the dense layer.
         dtype (str): "float32" or "float64".
+
+    Example:
+        >>> import numpy as np, paddle, maml
+        >>> network = maml.KochNet(np.random.default_rng(0), features=8)
+        >>> list(network(paddle.zeros([1, 1, 1, 105, 105])).shape)
+        [1, 1, 8]
     """
 
     CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters

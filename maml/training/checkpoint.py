@@ -37,6 +37,12 @@ class Checkpoint:
         seconds (float): training time.
         machine (str): the processor that it was trained on, last.
         network_sha256 (str): of the file of a network of the user's own, else empty.
+
+    Example:
+        >>> import maml
+        >>> trained = maml.load("protonet_60w1s").trained
+        >>> trained.config.algorithm, trained.data.split, trained.serves(50)
+        ('protonet', 'random', True)
     """
 
     path: Path

@@ -105,6 +105,22 @@ class Trainer:
 
     Raises:
         UserError: if the data have too few characters or drawings for the tasks.
+
+    Example:
+        >>> import tempfile, maml
+        >>> from maml.data import arrays, stand_in
+        >>> from maml.training.build import build_learner
+        >>> folder = tempfile.mkdtemp()
+        >>> stand_in.write(f"{folder}/raw", alphabets=3, characters=6)
+        >>> images, index = arrays.convert(f"{folder}/raw", 28, "random", 0)
+        >>> config = maml.Config(way=3, query=2, meta_batch_size=2, inner_steps=1, val_tasks=2,
+        ...     inner_steps_test=1, meta_iterations=2, name="run", logdir=f"{folder}/log",
+        ...     checkpoints=f"{folder}/weights")
+        >>> run = maml.Trainer(config, build_learner(config), images, index)
+        >>> run.train()
+        True
+        >>> run.best_path.name
+        'run.pkl'
     """
 
     def __init__(
