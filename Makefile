@@ -32,7 +32,7 @@ demo: $(VENV)/ready  ## data, a short 5-way 1-shot MAML, its accuracy
 	@echo "Logs: $(DEMO). To look at the curves: $(BIN)/visualdl --logdir log --port 8040, then open http://127.0.0.1:8040"
 
 test: lint  ## all tests, and those of derivatives, training and evaluation on PaddlePaddle 2.6.2 as well
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 	$(MAKE) --no-print-directory test-2.6
 
 # What `pip install paddlepaddle-gpu` resolves to is 2.6.2, so its CPU build stands in for it here.

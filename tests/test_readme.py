@@ -18,7 +18,7 @@ from PIL import Image
 from maml.config import ALIASES, FIELDS, GRADIENT, make, read_yaml
 from maml.data import stand_in
 from maml.data.raw import find_characters
-from maml.reports import settings, table
+from maml.reports import results, settings, table
 from maml.training import checkpoint, names
 
 README = ROOT / "README.md"
@@ -154,11 +154,11 @@ def test_the_settings_are_what_config_declares():
 
 def test_every_checkpoint_has_its_results_and_configuration():
     for path in (ROOT / "checkpoints").glob("*.pkl"):
-        results = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        assert results["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), (
+        stored = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        assert stored["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), (
             f"{path.name} is not the file that was measured"
         )
-        assert results["results"] or path.stem in table.STAGES, f"{path.name} was not measured"
+        assert stored["results"] or path.stem in results.STAGES, f"{path.name} was not measured"
         stated = ROOT / "configs" / f"{path.stem}.yaml"
         config = make({"name": path.stem, **read_yaml(stated)}, str(stated))
         different = names.differences(config, checkpoint.read(path).config)

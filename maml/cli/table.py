@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maml.config import MODES
-from maml.reports import settings, table
+from maml.reports import results, settings, table
 from maml.system import errors
 
 EXAMPLE = """examples:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tasks",
         type=int,
-        default=table.TEST_TASKS,
+        default=results.TEST_TASKS,
         metavar="INT",
         help="test tasks for each measurement (default: %(default)s)",
     )
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.only_write:
         named = [folder / f"{name}.pkl" for name in arguments.names]
         for path in named or sorted(folder.glob("*.pkl")):
-            table.measure(path, arguments.data, arguments.tasks, arguments.bn)
-    write(table.PROJECT, folder)
+            results.measure(path, arguments.data, arguments.tasks, arguments.bn)
+    write(results.PROJECT, folder)
 
 
 def write(project: Path, folder: Path) -> None:

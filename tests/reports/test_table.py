@@ -9,19 +9,20 @@ from helpers import script
 
 from maml.cli import table as cli
 from maml.config import Config
-from maml.reports import table
-from maml.reports.table import Measurement, Table
+from maml.reports import results, table
+from maml.reports.results import Measurement
+from maml.reports.table import Table
 from maml.system import device
 from maml.system.errors import UserError
 from maml.training import checkpoint
 
 
 def figures(split="random", **settings):
-    return {(f.way, f.shot, f.kind): f.bn for f in table.list_wanted(Config(**settings), split)}
+    return {(f.way, f.shot, f.kind): f.bn for f in results.list_wanted(Config(**settings), split)}
 
 
 def test_what_is_measured_of_each_method():
-    assert set(figures()) == {(5, 1, "")} and len(table.list_wanted(Config(), "random")) == 2
+    assert set(figures()) == {(5, 1, "")} and len(results.list_wanted(Config(), "random")) == 2
     assert set(figures(way=20)) == {(5, 1, ""), (20, 1, ""), (5, 1, "distorted support")}
     assert set(figures(way=20, shot=5)) == {(5, 5, ""), (20, 5, ""), (5, 5, "five inner steps")}
     for shot in (1, 5):
@@ -29,7 +30,7 @@ def test_what_is_measured_of_each_method():
             (5, shot, ""),
             (20, shot, ""),
         }
-    assert table.list_wanted(Config(train_on_val=True), "random") == [
+    assert results.list_wanted(Config(train_on_val=True), "random") == [
         Measurement(5, 1, "transductive", "")
     ]
     assert set(figures(algorithm="reptile", way=20)) == {
@@ -57,45 +58,45 @@ def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
         (Config(algorithm="reptile"), [["transductive"], ["inductive"]]),
         (Config(algorithm="matching"), [["inductive"]] * 4),
     ):
-        groups = table.group_by_call(config, table.list_wanted(config, "random"))
+        groups = results.group_by_call(config, results.list_wanted(config, "random"))
         assert [[figure.bn for figure in group] for group in groups] == together
 
 
 def test_a_group_is_measured_in_one_go_from_any_folder(data, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = checkpoint.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
-    figures = [Measurement(5, 1, bn, "distorted support") for bn in table.MODES]
-    both = table.evaluate(model, str(data), figures, 3)
-    assert [table.measurement_of(result) for result in both] == figures
+    figures = [Measurement(5, 1, bn, "distorted support") for bn in results.MODES]
+    both = results.evaluate(model, str(data), figures, 3)
+    assert [results.measurement_of(result) for result in both] == figures
     assert [(result["query"], result["tasks"], result["distortions_test"]) for result in both] == [
         (15, 3, 8)
     ] * 2
-    assert both == [table.evaluate(model, str(data), [figure], 3)[0] for figure in figures]
+    assert both == [results.evaluate(model, str(data), [figure], 3)[0] for figure in figures]
 
 
 def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
     assert (
-        table.name_method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl"))
+        results.name_method(Config(network="pooled", start="checkpoints/protonet_60w1s.pkl"))
         == "maml pooled"
     )
     assert (
-        table.name_method(Config(network="pooled")) == "maml"
-        and table.name_method(Config(first_order=True)) == "fomaml"
+        results.name_method(Config(network="pooled")) == "maml"
+        and results.name_method(Config(first_order=True)) == "fomaml"
     )
 
 
 def test_prototypical_networks_of_more_filters_have_rows_of_their_own():
     assert [
-        table.name_method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)
+        results.name_method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)
     ] == ["protonet", "protonet wide"]
     assert set(figures(algorithm="protonet", filters=128)) == set(figures(algorithm="protonet"))
 
 
-def write(folder, name, method, *results, seconds=3661, train_on_val=False, start=""):
+def write(folder, name, method, *measured, seconds=3661, train_on_val=False, start=""):
     common = {"data": "omniglot", "split": "random", "tasks": 10000, "interval": 0.001}
-    results = [
+    found = [
         {**common, **dict(zip(Measurement._fields, figure)), "accuracy": accuracy, **more}
-        for figure, accuracy, more in results
+        for figure, accuracy, more in measured
     ]
     (folder / f"{name}.json").write_text(
         json.dumps(
@@ -106,7 +107,7 @@ def write(folder, name, method, *results, seconds=3661, train_on_val=False, star
                 "seed": 3,
                 "train_on_val": train_on_val,
                 "start": start,
-                "results": results,
+                "results": found,
             }
         )
     )
@@ -358,11 +359,11 @@ def weights(data, tmp_path_factory):
 def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(
-        table,
+        results,
         "list_wanted",
         lambda *_: [Measurement(5, 1, "inductive", kind) for kind in ("", "fine-tuned")],
     )
-    evaluated = table.evaluate
+    evaluated = results.evaluate
 
     def quickly(model, data, group, tasks):
         [figure] = group
@@ -374,9 +375,9 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         return [{**result, "tasks": tasks}]
 
     first = {}
-    monkeypatch.setattr(table, "evaluate", quickly)
+    monkeypatch.setattr(results, "evaluate", quickly)
     for tasks in (4, 4, 6, 5):
-        table.measure(weights, [str(data)], tasks, table.MODES)
+        results.measure(weights, [str(data)], tasks, results.MODES)
     assert [tasks for _, tasks in asked] == [4, 4, 6, 6]
     report = json.loads(weights.with_suffix(".json").read_text())
     assert report["train_on_val"] is True and report["trained_on"] == device.machine()
@@ -385,15 +386,15 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         ("fine-tuned", 6, True),
     ]
     weights.with_suffix(".json").write_text(json.dumps({**report, "sha256": "another file's"}))
-    table.measure(weights, [str(data)], 2, ["inductive"])
+    results.measure(weights, [str(data)], 2, ["inductive"])
     assert [tasks for _, tasks in asked[4:]] == [2, 2]
-    table.measure(
+    results.measure(
         weights, ["nowhere"], 9, ["transductive"]
     )  # of which nothing is wanted, so that no data are looked for
-    table.measure(weights, ["nowhere"], 2, table.MODES)
+    results.measure(weights, ["nowhere"], 2, results.MODES)
     assert len(asked) == 6
-    monkeypatch.setattr(table, "list_wanted", lambda *_: [Measurement(5, 1, "inductive", "")])
-    table.measure(weights, ["nowhere"], 2, table.MODES)
+    monkeypatch.setattr(results, "list_wanted", lambda *_: [Measurement(5, 1, "inductive", "")])
+    results.measure(weights, ["nowhere"], 2, results.MODES)
     assert [r["kind"] for r in json.loads(weights.with_suffix(".json").read_text())["results"]] == [
         ""
     ]
@@ -401,23 +402,23 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
         other := json.dumps({**report, "sha256": "another file's"})
     )
     with pytest.raises(UserError):
-        table.measure(weights, [], 2, table.MODES)
+        results.measure(weights, [], 2, results.MODES)
     assert (
         weights.with_suffix(".json").read_text() == other
     )  # which is of use until there is another
 
 
 def test_nothing_is_asked_of_data_where_nothing_is_missing(weights, monkeypatch):
-    monkeypatch.setattr(table, "STAGES", {"s"})
+    monkeypatch.setattr(results, "STAGES", {"s"})
     weights.with_suffix(".json").unlink(missing_ok=True)
-    table.measure(weights, ["nowhere"], 2, table.MODES)
+    results.measure(weights, ["nowhere"], 2, results.MODES)
     assert json.loads(weights.with_suffix(".json").read_text())["results"] == []
 
 
 def test_weights_are_measured_on_their_own_split_only(raw, data, weights, tmp_path):
     script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "background")
     with pytest.raises(UserError, match="trained on the random split"):
-        table.measure(weights, [str(tmp_path)], 2, table.MODES)
+        results.measure(weights, [str(tmp_path)], 2, results.MODES)
 
 
 def test_only_writing_leaves_up_to_date_documents_as_they_are(monkeypatch):
@@ -425,7 +426,7 @@ def test_only_writing_leaves_up_to_date_documents_as_they_are(monkeypatch):
     monkeypatch.setattr(
         cli.Path, "write_text", lambda path, text, **_: written.update({path: text})
     )
-    cli.main(["--only-write", "--checkpoints", str(table.PROJECT / "checkpoints")])
+    cli.main(["--only-write", "--checkpoints", str(results.PROJECT / "checkpoints")])
     assert {path.name for path in written} == {
         *("README.md", "README_zh.md", "results.md", "results_zh.md", "settings.md")
     }

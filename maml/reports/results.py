@@ -1,0 +1,241 @@
+"""What is measured of each checkpoint, and the JSON file beside it that keeps the results.
+
+A result is bound to its weights by their SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from maml.config import METRIC, MODES, Config
+from maml.data.arrays import read_index
+from maml.system import files
+from maml.system.errors import UserError
+from maml.training.checkpoint import Checkpoint, read
+
+Task = tuple[int, int]
+"""way and shot"""
+Report = dict[str, Any]
+"""the JSON beside a checkpoint"""
+Result = dict[str, Any]
+"""what evaluate.py says of one measurement, and its kind"""
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+TASKS: list[Task] = [(5, 1), (5, 5), (20, 1), (20, 5)]
+TEST_TASKS = 10_000  # for each measurement
+STAGES = {"maml_pooled_20w1s"}  # its successor, by the same method on the same tasks, has a row
+KINDS = {  # what predictions come from beside the checkpoint, as flags of evaluate.py
+    "": [],
+    "fine-tuned": ["--finetune", "20"],
+    "refined": ["--refine", "3", "--distortions_test", "8"],
+    "distorted support": ["--distortions_test", "8"],
+    "five inner steps": ["--inner_steps_test", "5"],
+    "within an alphabet": ["--within-alphabet"],
+}
+
+
+class Measurement(NamedTuple):
+    """What is measured of a checkpoint."""
+
+    way: int
+    shot: int
+    bn: str
+    kind: str
+    """a key of KINDS"""
+
+
+def name_method(config: Config) -> str:
+    """Return the key of NAMES for a configuration."""
+    if config.algorithm == "siamese":
+        return f"siamese {config.objective}"
+    if config.algorithm == "protonet":
+        return "protonet wide" if config.filters > Config.filters else "protonet"
+    if config.algorithm == "maml" and config.first_order:
+        return "fomaml"
+    if config.algorithm == "maml" and config.network == "pooled" and config.start:
+        return "maml pooled"
+    return config.algorithm
+
+
+def list_wanted(config: Config, split: str) -> list[Measurement]:
+    """Return what is measured of a checkpoint that was trained by `config` on this split.
+
+    A classifier serves the number of classes that it was trained for, or fewer, and its own number
+    of shots. Reptile's training does not know the shots, so its 20-way weights serve
+    any number. Metric methods, and weights that were trained on validation characters too, are
+    measured with the batch statistics of their papers only.
+    """
+    if split == "background":
+        return [Measurement(20, 1, config.bn_mode, "within an alphabet")]
+    if config.algorithm in METRIC:
+        kinds, tasks = [""], TASKS
+        if config.algorithm == "siamese":
+            kinds, tasks = ["", "fine-tuned"], [(5, 1), (20, 1)]
+        elif config.algorithm == "protonet" and split == "random":
+            kinds = ["", "refined"]
+        return [Measurement(*task, config.bn_mode, kind) for kind in kinds for task in tasks]
+    any_shot = config.algorithm == "reptile" and config.way > 5
+    served = [
+        task for task in TASKS if task[0] <= config.way and (any_shot or task[1] == config.shot)
+    ]
+    modes = [config.bn_mode] if config.train_on_val else MODES
+    plain = [Measurement(*task, bn, "") for task in served for bn in modes]
+    extras = [(task, kind) for task in served for kind in list_extras(config, *task)]
+    return plain + [Measurement(*task, "transductive", kind) for task, kind in extras]
+
+
+def list_extras(config: Config, way: int, shot: int) -> list[str]:
+    """Return the kinds of predictions that beat the plain ones on validation characters.
+
+    They help with five classes (benchmarks/experiments.md). First-order MAML and weights of five
+    classes are left out to keep the table short: weights of 20 classes do better here.
+    """
+    if way > 5 or config.way == 5 or config.first_order:
+        return []
+    if shot == 1:
+        return ["distorted support"]
+    return ["five inner steps"] if config.algorithm == "maml" else []
+
+
+def count_queries(config: Config, bn: str) -> int:
+    """Return the queries of each class in tests.
+
+    Inductive Reptile has one, as in its paper: each query passes through the network together with
+    the whole support.
+    """
+    return 1 if config.algorithm == "reptile" and bn == "inductive" else 15
+
+
+def group_by_call(config: Config, wanted: list[Measurement]) -> list[list[Measurement]]:
+    """Group what one call of evaluate.py measures: the weights adapt once for both modes."""
+    groups: dict[tuple, list[Measurement]] = {}
+    for one in wanted:
+        key = one._replace(bn=""), count_queries(config, one.bn)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]) -> None:
+    """Measure a checkpoint on test characters and write the results beside it.
+
+    A result of the same weights on that number of tasks, or more, is not measured again. Results
+    of other weights stay in the file until there is one of these.
+
+    Args:
+        path (Path): the checkpoint.
+        folders (Sequence[str]): folders with arrays, one for each split.
+        tasks (int): test tasks for each measurement.
+        modes (Sequence[str]): the modes of batch normalisation to measure.
+
+    Raises:
+        UserError: if no folder holds the split that the checkpoint was trained on.
+    """
+    trained, report_path = read(path), path.with_suffix(".json")
+    known = read_known(report_path, hashlib.sha256(path.read_bytes()).hexdigest())
+    wanted = list_wanted(trained.config, trained.data.split) if path.stem not in STAGES else []
+    results = {one: r for r in known["results"] if (one := measurement_of(r)) in wanted}
+    report = {
+        "method": name_method(trained.config),
+        "sha256": known["sha256"],
+        "train_on_val": trained.config.train_on_val,
+        "start": Path(trained.config.start).stem,
+        "trained_seconds": round(trained.seconds),
+        "trained_on": trained.machine or known.get("trained_on", ""),
+        "epoch": trained.iteration,
+        "validation": trained.accuracy,
+        "seed": trained.config.seed,
+    }
+
+    def write() -> None:
+        whole = {**report, "results": list(results.values())}
+        text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        files.write({report_path: lambda file: file.write(text.encode())})
+
+    def is_measured(one: Measurement) -> bool:
+        queries = count_queries(trained.config, one.bn)
+        found = results.get(one)
+        return found is not None and found["tasks"] >= tasks and found["query"] == queries
+
+    missing = [one for one in wanted if one.bn in modes and not is_measured(one)]
+    if not missing:
+        return write()
+    data = find_split(trained, folders)
+    for group in group_by_call(trained.config, missing):
+        for result in evaluate(trained, data, group, tasks):
+            one = measurement_of(result)
+            results[one] = result
+            what = f"{one.way}-way {one.shot}-shot {one.bn} {one.kind}"
+            print(f"{path.name}: {what} {format_accuracy(result)}", flush=True)
+        write()
+
+
+def read_known(path: Path, sha256: str) -> Report:
+    """Return the report at `path`, or one without results where it is of other weights."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known if known.get("sha256") == sha256 else {"sha256": sha256, "results": []}
+
+
+def find_split(trained: Checkpoint, folders: Sequence[str]) -> str:
+    """Return the folder whose arrays are of the split that the checkpoint was trained on."""
+    split = trained.data.split
+    for folder in folders:
+        if read_index(folder).split == split:
+            return folder
+    raise UserError(
+        f"{trained.path}: was trained on the {split} split, which is not in {', '.join(folders)}; "
+        "name its arrays by --data"
+    )
+
+
+def evaluate(
+    trained: Checkpoint, data: str, group: Sequence[Measurement], tasks: int
+) -> list[Result]:
+    """Call evaluate.py for a group of `group_by_call`, and return a result for each member."""
+    one = group[0]
+    flags = {
+        "--checkpoint": trained.path,
+        "--data": data,
+        "--way": one.way,
+        "--shot": one.shot,
+        "--query": count_queries(trained.config, one.bn),
+        "--bn": "both" if len(group) > 1 else one.bn,
+        "--tasks": tasks,
+    }
+    stated = [str(part) for flag in flags.items() for part in flag]
+    command = [sys.executable, "-m", "maml", "evaluate", *stated, "--last_step", "--json"]
+    # the package is found from any folder, installed or not
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [*command, *KINDS[one.kind]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    if done.returncode:
+        raise UserError(f"{trained.path}: evaluate.py failed: {done.stderr.strip()}")
+    return [{"kind": one.kind, **json.loads(line)} for line in done.stdout.splitlines()]
+
+
+def measurement_of(result: Result) -> Measurement:
+    """Return what a result is a measurement of."""
+    return Measurement(*(result[key] for key in Measurement._fields))
+
+
+def read_reports(folder: Path) -> Iterator[tuple[str, Report]]:
+    """Yield the name and contents of each JSON file in `folder`, with results on Omniglot only."""
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["results"] = [r for r in report["results"] if r["data"] == "omniglot"]
+        yield path.stem, report
+
+
+def format_accuracy(result: Result) -> str:
+    """Return "98.76 ± 0.12"."""
+    return f"{100 * result['accuracy']:.2f} ± {100 * result['interval']:.2f}"
