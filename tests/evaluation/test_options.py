@@ -51,7 +51,14 @@ def test_each_option_is_taken_by_the_methods_that_use_it():
     for name, f in OPTIONS.items():
         if name != "bn":
             for method in f.metadata.get("only_for", METHODS):
-                TestOptions(**{name: other(name)}).check_method(method)
+                steps = {"finetune": 5} if name in ("finetune_rate", "entropy") else {}
+                TestOptions(**{**steps, name: other(name)}).check_method(method)
+
+
+@pytest.mark.parametrize("name", ["finetune_rate", "entropy"])
+def test_what_fine_tuning_alone_uses_is_refused_without_it(name):
+    with pytest.raises(UserError, match=f"{name} is for fine-tuning; state finetune too"):
+        TestOptions(**{name: 0.5}).check_method("protonet")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +69,8 @@ def test_each_option_is_taken_by_the_methods_that_use_it():
         ({"inner_steps_test": -1}, "inner_steps_test must be at least 0, not -1"),
         ({"finetune": -1}, "finetune must be at least 0, not -1"),
         ({"entropy": -0.5}, "entropy must be at least 0, not -0.5"),
+        ({"entropy": float("nan")}, "entropy must be a finite number, not nan"),
+        ({"finetune_rate": float("inf")}, "finetune_rate must be a finite number, not inf"),
         ({"way": 5.5}, "way must be of type int, not 5.5"),
     ],
 )
@@ -69,7 +78,7 @@ def test_values_out_of_range_are_refused(values, message):
     with pytest.raises(UserError, match=message):
         TestOptions(**values)
     ((name, value),) = values.items()
-    if isinstance(value, int) or name == "entropy":
+    if name != "way" or isinstance(value, int):  # else it is no flag's value
         assert f"--{message}" in command("evaluate", f"--{name}", value, status=2).stderr
 
 
