@@ -6,7 +6,7 @@ that neither `maml.glyphs` nor Pillow can move them; two drawings of a row are s
 query. After new checkpoints, or a change that is meant to change scores, golden/scores.json is
 written anew by
 
-  python tests/test_golden.py
+  PYTHONPATH=. python tests/test_golden.py
 """
 
 import json

@@ -13,6 +13,7 @@ def test_it_is_stored_without_outputs_and_with_the_forerunners_cell():
     assert any(cell["source"][-2:] == FORERUNNERS for cell in cells)
 
 
+@pytest.mark.slow
 def test_it_runs_from_start_to_end(raw, tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     for name in ("maml", "configs", "make_data.py", "train.py", "evaluate.py"):

@@ -71,6 +71,8 @@ class TestOptions:
                 continue
             if trained is not None:
                 checked(trained, value)
+            elif isinstance(f.default, float):
+                checked(f, value)
             elif value < 0:
                 raise UserError(f"{f.name} must be at least 0, not {value}")
 
@@ -79,6 +81,9 @@ class TestOptions:
         for f in dataclasses.fields(self):
             if getattr(self, f.name) != f.default and "only_for" in f.metadata:
                 check_method(f, algorithm)
+            if f.name in ("finetune_rate", "entropy") and self.finetune is None:
+                if getattr(self, f.name) != f.default:
+                    raise UserError(f"{f.name} is for fine-tuning; state finetune too, or drop it")
         if self.bn == "both" and algorithm in METRIC:
             raise UserError(
                 "bn both is for maml and reptile, whose adaptation is the same in both modes; "

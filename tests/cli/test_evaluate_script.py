@@ -13,6 +13,8 @@ from maml.training.restore import inner_lr_scale, restore
 
 ASKED = "---------------------在{}个随机任务上测试:---------------------"
 
+ONCE = ["--meta_iterations", 1]  # where weights of any kind will do
+
 
 def reports(data, run, *flags, workers=None):
     """The reports that evaluate.py prints as JSON, one for each mode of batch normalisation."""
@@ -36,7 +38,7 @@ def refusal(data, run, *flags):
 def protonet(data, tmp_path_factory):
     """A folder with Prototypical Networks, hardly trained."""
     out = tmp_path_factory.mktemp("protonet")
-    train(data, out, "--algorithm", "protonet", "--train_way", 10, "--train_query", 5)
+    train(data, out, "--algorithm", "protonet", "--train_way", 10, "--train_query", 5, *ONCE)
     return out
 
 
@@ -150,7 +152,9 @@ def test_evaluation_refuses_weights_of_other_data_or_none(data, run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [[], ["--within-alphabet", "--way", 2]], ids=["", "within an alphabet"]
+    "flags",
+    [[], pytest.param(["--within-alphabet", "--way", 2], marks=pytest.mark.slow)],
+    ids=["", "within an alphabet"],
 )
 def test_figures_say_where_they_went(data, run, tmp_path, flags):
     file, out = run[0] / "checkpoints" / "maml_5w1s.pkl", tmp_path / "figures"
@@ -163,6 +167,7 @@ def test_figures_say_where_they_went(data, run, tmp_path, flags):
     assert list(out.glob("vdlrecords*"))
 
 
+@pytest.mark.slow
 def test_figures_that_cannot_be_written(data, run, tmp_path):
     (tmp_path / "file").touch()
     done = evaluate(data, run[0], "--figures", tmp_path / "file", status=2)
@@ -170,7 +175,8 @@ def test_figures_that_cannot_be_written(data, run, tmp_path):
 
 
 def test_steps_on_all_of_the_support(data, tmp_path):
-    train(data, tmp_path, "--algorithm", "reptile", "--train_query", 0, "--inner_batch_test", 2)
+    reptile = ["--algorithm", "reptile", "--train_query", 0, "--inner_batch_test", 2]
+    train(data, tmp_path, *reptile, *ONCE)
     two, every = (
         evaluate(data, tmp_path, "--inner_batch_test", n).stdout.splitlines() for n in (2, 0)
     )
@@ -211,7 +217,7 @@ def test_a_classifier_of_more_classes_serves_fewer(data, run):
     "flags", [[], ["--learned_rates"], ["--algorithm", "reptile", "--train_query", 0]]
 )
 def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
-    train(data, tmp_path, "--way", 6, "--outer_lr", 0, "--name", "six", *flags)
+    train(data, tmp_path, "--way", 6, "--outer_lr", 0, "--name", "six", *ONCE, *flags)
     trained = read(tmp_path / "checkpoints" / "six.pkl")
     for way, rate in ((6, 0.1), (3, 0.025)):
         learner = restore(trained, way)

@@ -62,6 +62,7 @@ def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
         assert [[figure.bn for figure in group] for group in groups] == together
 
 
+@pytest.mark.slow
 def test_a_group_is_measured_in_one_go_from_any_folder(data, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = checkpoint.read(run[0] / "checkpoints" / "maml_5w1s.pkl")
@@ -356,6 +357,7 @@ def weights(data, tmp_path_factory):
     return out / "s.pkl"
 
 
+@pytest.mark.slow
 def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(

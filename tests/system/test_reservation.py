@@ -32,6 +32,7 @@ def start(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_runs_that_start_at_once_get_names_of_their_own(tmp_path):
     processes = [start(tmp_path) for _ in range(8)]
     found = {process.stdout.readline().strip() for process in processes}

@@ -5,7 +5,7 @@ import pytest
 from maml.config import Config
 from maml.data.arrays import Index
 from maml.data.splits import PARTS
-from maml.system import safe_pickle
+from maml.system import reservation, safe_pickle
 from maml.system.errors import UserError
 from maml.training import names
 from maml.training.checkpoint import RunState
@@ -32,12 +32,19 @@ def saved(config, name):
     RunState(path, named, index, [], [], 1, {"accuracy": 0.5, "epoch": 1}, [], 1.0, "").save()
 
 
+def released(name_of, config):
+    """The name that `name_of` reserves, which is given back."""
+    name = name_of(config)
+    reservation.release(names.lock_path(dataclasses.replace(config, name=name)))
+    return name
+
+
 def test_a_new_run_never_takes_the_name_of_another(config):
-    assert names.new_name(config) == "a"
+    assert released(names.new_name, config) == "a"
     safe_pickle.save({}, names.best_path(config))
-    assert names.new_name(config) == "a-2"
+    assert released(names.new_name, config) == "a-2"
     saved(config, "a-2")
-    assert names.new_name(config) == "a-3"
+    assert released(names.new_name, config) == "a-3"
 
 
 def test_resuming_finds_the_last_run_with_the_same_settings(config):
@@ -46,7 +53,8 @@ def test_resuming_finds_the_last_run_with_the_same_settings(config):
     saved(config, "a")
     saved(config, "a-2")
     saved(dataclasses.replace(config, seed=7), "a-3")
-    assert names.resumed_name(config) == "a-2"
-    assert names.resumed_name(dataclasses.replace(config, workers=2, print_every=1)) == "a-2"
+    assert released(names.resumed_name, config) == "a-2"
+    elsewhere = dataclasses.replace(config, workers=2, print_every=1)
+    assert released(names.resumed_name, elsewhere) == "a-2"
     with pytest.raises(UserError, match="was started with seed 7, not 8"):
         names.resumed_name(dataclasses.replace(config, seed=8))
