@@ -1,4 +1,4 @@
-"""python -m maml.demo_data, as it was called before python -m maml demo-data."""
+"""python -m maml.demo_data, as it was called before python -m maml demo."""
 
 from maml.cli.demo import main
 from maml.system import errors

@@ -10,8 +10,8 @@ from maml.system import device, errors, launch
 from maml.system.errors import UserError
 
 EXAMPLE = """examples:
-  python -m maml.draw                          then open http://127.0.0.1:8041
-  python -m maml.draw --checkpoints log/demo --port 9000
+  python -m maml draw                          then open http://127.0.0.1:8041
+  python -m maml draw --checkpoints log/demo --port 9000
 """
 
 
@@ -20,9 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = errors.Parser(__doc__ or "", EXAMPLE, prog="python -m maml draw")
     parser.add_argument(
         "--checkpoints",
-        default="checkpoints",
         metavar="DIR",
-        help="folder with trained weights (default: %(default)s)",
+        help="folder with trained weights (default: MAML_CHECKPOINTS, or checkpoints here or beside "
+        "the package, or the weights in it)",
     )
     parser.add_argument(
         "--port",
@@ -37,9 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     device.end_with_parent()
     device.use_device(False)
 
+    from maml.classifier.choose import weight_folders
     from maml.draw.server import create, find_models
 
-    models = find_models(arguments.checkpoints)
+    named = arguments.checkpoints
+    models = find_models(*([named] if named else weight_folders()))
     print(
         f"draw on http://127.0.0.1:{arguments.port} with {', '.join(models)}; Ctrl-C ends",
         flush=True,

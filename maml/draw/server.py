@@ -88,7 +88,7 @@ class AdaptedModels:
             return self.adapted[name].probabilities(query)
 
 
-def find_models(folder: str | Path) -> dict[str, Checkpoint]:
+def find_models(*folders: str | Path) -> dict[str, Checkpoint]:
     """Return the best checkpoint of each algorithm.
 
     The best checkpoint is chosen by these rules, in this order:
@@ -100,7 +100,7 @@ def find_models(folder: str | Path) -> dict[str, Checkpoint]:
      5. the most accurate on validation characters.
 
     Args:
-        folder (str | Path): the folder of the checkpoints.
+        *folders (str | Path): folders of checkpoints.
 
     Returns:
         dict[str, Checkpoint]: by algorithm, the best checkpoint.
@@ -118,13 +118,13 @@ def find_models(folder: str | Path) -> dict[str, Checkpoint]:
             model.accuracy,
         )
 
-    models = sorted(candidates_in([folder])[0], key=rank)
+    models = sorted(candidates_in(folders)[0], key=rank)
     best = {model.config.algorithm: model for model in models}  # the last one has the best rank
     found = {algorithm: best[algorithm] for algorithm in ALGORITHMS if algorithm in best}
     if not found:
         raise UserError(
-            f"{folder}: no checkpoint of {', '.join(ALGORITHMS)}; train one, or name their folder"
-            " by --checkpoints"
+            f"{', '.join(map(str, folders)) or 'no folder of weights here'}: no checkpoint of "
+            f"{', '.join(ALGORITHMS)}; train one, or name their folder by --checkpoints"
         )
     return found
 

@@ -31,6 +31,8 @@ def reserve(path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         mine.write_text(json.dumps(_identity(os.getpid())), encoding="utf-8")
     except OSError as error:
+        with contextlib.suppress(OSError):
+            mine.unlink(missing_ok=True)
         raise UserError(
             f"{path.parent}: cannot be written ({files.reason(error)}); name another folder by "
             "--logdir"
