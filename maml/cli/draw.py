@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--checkpoints",
         metavar="DIR",
-        help="folder with trained weights (default: MAML_CHECKPOINTS, or checkpoints here or beside "
-        "the package, or the weights in it)",
+        help="folder with trained weights (default: MAML_CHECKPOINTS, or checkpoints here or "
+        "beside the package, or the weights in it)",
     )
     parser.add_argument(
         "--port",
