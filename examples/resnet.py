@@ -3,7 +3,7 @@
 They are networks of your own, as train.py and evaluate.py take them:
 
   python train.py --network examples/resnet.py:four --algorithm maml --way 5 --shot 1
-  python train.py --config configs/protonet_resnet.yaml
+  python train.py --network examples/resnet.py:eight --algorithm protonet --way 20 --train_way 60
 
 `four` and `eight` have that number of 3x3 convolutions. A block adds a projection of its input to
 what its convolutions make of it, and pools. The last block's pixels are the embedding.

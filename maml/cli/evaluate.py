@@ -18,6 +18,10 @@ from maml.system.processes import Processes
 from maml.system.progress import watched
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from maml.classifier.measure import Measured
     from maml.networks.file import Builder
     from maml.training.checkpoint import Checkpoint
 
@@ -318,7 +322,13 @@ def random_tasks(
     return 0
 
 
-def draw(arguments, trained, measured, images, rows) -> None:
+def draw(
+    arguments: argparse.Namespace,
+    trained: Checkpoint,
+    measured: Measured,
+    images: np.ndarray,
+    rows: list[str],
+) -> None:
     """Write the figures of an evaluation on random tasks."""
     from maml.evaluation.accuracy import drawn_tasks
     from maml.reports import figures
@@ -381,7 +391,7 @@ def own_pictures(
     return 0
 
 
-def save(arguments: argparse.Namespace, figures: dict) -> None:
+def save(arguments: argparse.Namespace, figures: dict[str, Figure]) -> None:
     """Write figures as PNGs and for VisualDL, and say where."""
     from maml.reports.figures import save_figures
 
