@@ -245,3 +245,10 @@ def test_the_committed_weights_for_usual_tasks(data):
         trained = choose.find([ROOT / "checkpoints"], way, shot, algorithm).chosen
         assert (trained.config.way, trained.config.shot) == (way, shot)
         assert trained.path.stem == name and not trained.config.train_on_val
+
+
+def test_weights_with_a_network_of_ones_own_are_chosen_only_with_its_file(tmp_path):
+    save(tmp_path / "built_in.pkl", 0.5)
+    save(tmp_path / "own" / "mine.pkl", 0.9, network="nets/mine.py:build")
+    assert found(tmp_path, 5, 1) == "built_in.pkl"
+    assert found(tmp_path, 5, 1, own_network=True) == "mine.pkl"
