@@ -137,17 +137,15 @@ class MAML(GradientLearner):
 
         With `create_graph` it is a function of theta and alpha, else values alone.
         """
-        if len(self.adapted) < len(self.differentiated):
-            # what stays is theta in every update: its gradient here is that of this update alone
-            theta = [p if i in self.adapted else p * 1.0 for i, p in enumerate(theta)]
         losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
         # no two tasks share a weight, so this is each task's own gradient
         asked = [theta[i] for i in self.differentiated]
         gradient = paddle.grad(losses.sum(), asked, create_graph=create_graph)
         theta = list(theta)
         for i, g in zip(self.differentiated, gradient):
-            if i in self.adapted:
-                theta[i] = theta[i] - alpha[i] * g
+            # alpha is 0 for what stays: with nothing in its place, PaddlePaddle 2.6 crashes where
+            # an operation of our own has a gradient that is not used
+            theta[i] = theta[i] - (alpha[i] if i in self.adapted else 0.0) * g
         return theta if create_graph else fn.leaves(theta)
 
     def meta_gradient(
