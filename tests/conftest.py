@@ -70,9 +70,9 @@ def real() -> Path:
 
 @pytest.fixture(scope="session")
 def run(data, tmp_path_factory):
-    """An uninterrupted run of train.py: its folder and what it printed."""
+    """An uninterrupted run: its folder and what it printed."""
     out = tmp_path_factory.mktemp("run")
-    return out, train(data, out, workers=1).stdout
+    return out, train(data, out).stdout
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from maml import functional as fn
 from maml.algorithms.gradient import Adapted, GradientLearner
 from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
+from maml.networks.from_layer import LayerNetwork
 from maml.system.errors import UserError
 
 
@@ -81,6 +82,11 @@ class MAML(GradientLearner):
         self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
         self.first_order, self.clip = first_order, clip
         self.adapted = self._matching(adapt)  # places in theta
+        # PaddlePaddle differentiates operations of our own with respect to all that they depend
+        # on, so that only the classifier, which is a plain product, can be taken by itself
+        last = len(network.theta) - 2
+        alone = not isinstance(network, LayerNetwork) and min(self.adapted) >= last
+        self.differentiated = self.adapted if alone else list(range(len(network.theta)))
         self.learned = [self._initial_rates()] if learned_rates else []
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.meta_parameters)
 
@@ -131,13 +137,17 @@ class MAML(GradientLearner):
 
         With `create_graph` it is a function of theta and alpha, else values alone.
         """
+        if len(self.adapted) < len(self.differentiated):
+            # what stays is theta in every update: its gradient here is that of this update alone
+            theta = [p if i in self.adapted else p * 1.0 for i, p in enumerate(theta)]
         losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
         # no two tasks share a weight, so this is each task's own gradient
-        chosen, rates = zip(*((theta[i], alpha[i]) for i in self.adapted))
-        gradient = paddle.grad(losses.sum(), list(chosen), create_graph=create_graph)
+        asked = [theta[i] for i in self.differentiated]
+        gradient = paddle.grad(losses.sum(), asked, create_graph=create_graph)
         theta = list(theta)
-        for i, moved in zip(self.adapted, fn.descend(chosen, gradient, rates)):
-            theta[i] = moved
+        for i, g in zip(self.differentiated, gradient):
+            if i in self.adapted:
+                theta[i] = theta[i] - alpha[i] * g
         return theta if create_graph else fn.leaves(theta)
 
     def meta_gradient(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from maml.config import METRIC
+from maml.config import METRIC, OWN_NETWORK
 from maml.data.arrays import Index
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
@@ -100,6 +100,11 @@ def candidates_in(folders: Sequence[str | Path]) -> tuple[list[Checkpoint], list
     return found, passed_over
 
 
+def has_own_network(trained: Checkpoint) -> bool:
+    """Whether the weights are of a network in a file of the user's own."""
+    return OWN_NETWORK.fullmatch(trained.config.network) is not None
+
+
 def find(
     folders: Sequence[str | Path],
     way: int,
@@ -107,11 +112,13 @@ def find(
     algorithm: str | None = None,
     data: Index | None = None,
     split: str | None = None,
+    own_network: bool = False,
 ) -> Choice:
     """Choose the checkpoint for a task of `way` classes and `shot` support images of each.
 
     Candidates are of `algorithm` and of the source and split of `data`, where these are given, and
-    can tell `way` classes apart. They are ranked by these rules, in this order:
+    can tell `way` classes apart. With `own_network` they are of a network in a file of the user's
+    own, else of the built-in ones. They are ranked by these rules, in this order:
 
      1. trained on `split`;
      2. of a run of the user's own;
@@ -142,6 +149,7 @@ def find(
             algorithm in (None, t.config.algorithm)
             and (data is None or (t.data.source, t.data.split) == (data.source, data.split))
             and t.serves(way)
+            and has_own_network(t) == own_network
             and (t.config.algorithm in METRIC or t.config.shot == shot)
         )
 

@@ -72,8 +72,8 @@ def parser() -> errors.Parser:
     which.add_argument(
         "--checkpoint",
         metavar="FILE",
-        help="file of weights, or the name of weights that come with the project; without it, the "
-        "best in --checkpoints for the task are chosen",
+        help="file of weights, or the name of weights that come with the project; without it, "
+        "weights for the task are chosen: the latest of your own runs, else the best",
     )
     which.add_argument(
         "--checkpoints",
@@ -266,13 +266,15 @@ def search(
 
     folders = [arguments.checkpoints] if arguments.checkpoints else weight_folders()
     algorithm, shot = arguments.algorithm, options.shot or 1
+    own = arguments.network is not None
     if classes:
-        choice = find(folders, len(classes), shot, algorithm)
+        choice = find(folders, len(classes), shot, algorithm, own_network=own)
     elif arguments.runs:  # the evaluation alphabets are the background split's test characters
         way = challenge.way(arguments.runs)
-        choice = find(folders, way, 1, algorithm, split="background")
+        choice = find(folders, way, 1, algorithm, split="background", own_network=own)
     else:
-        choice = find(folders, options.way or 5, shot, algorithm, read_index(arguments.data))
+        index = read_index(arguments.data)
+        choice = find(folders, options.way or 5, shot, algorithm, index, own_network=own)
     if tell:
         for reason in choice.passed_over:
             print(f"warning: {reason}; passed over", file=sys.stderr)

@@ -8,6 +8,7 @@ from maml.algorithms.maml import MAML
 from maml.data.tasks import TaskBatch
 from maml.networks.conv import ConvNet
 from maml.networks.dense import DenseNet, Perceptron
+from maml.system.errors import UserError
 from maml.training.build import _with_views
 
 pytestmark = pytest.mark.both_paddles
@@ -332,3 +333,29 @@ def test_learned_rates_begin_as_alpha_and_the_last_goes_on(rng):
     before = learned.learned[0].numpy()
     learned.meta_step(tasks)
     assert (learned.learned[0].numpy() != before).all()
+
+
+@pytest.mark.parametrize("patterns", [["classifier.*"], ["block1.weight", "*.bias"]])
+def test_only_the_named_parameters_adapt_and_the_meta_gradient_is_that_of_this_inner_loop(
+    rng, patterns
+):
+    """ANIL (Raghu et al. 2020) is the first of these."""
+    network, tasks = small_problem("strided", rng)
+    maml = learner(network, 2, adapt=patterns)
+    *_, adapted = maml.adapt(*map(paddle.to_tensor, tasks[:2]))
+    for name, p, own in zip(network.names, adapted.theta, network.theta):
+        named = name.startswith("classifier") if len(patterns) == 1 else name in SOME
+        assert np.allclose(p.numpy(), own.numpy()) != named, name
+    _, gradient = meta_gradient(maml, tasks)
+    directions = [rng.standard_normal(p.shape) for p in network.theta]
+    expected = differences_along(maml, tasks, directions)
+    found = sum((g * d).sum() for g, d in zip(gradient, directions))
+    assert abs(found - expected) < 1e-6 * abs(expected)
+
+
+SOME = {"block1.weight", "classifier.bias"}
+
+
+def test_a_pattern_that_names_no_parameter_is_refused(rng):
+    with pytest.raises(UserError, match="no parameter is named head"):
+        learner(small_network("strided", rng), adapt=["classifier.*", "head"])

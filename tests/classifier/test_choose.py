@@ -96,6 +96,15 @@ def test_own_runs_come_first_and_of_them_the_latest(tmp_path):
     assert found(tmp_path, 5, 1, "protonet") == "new.pkl"
 
 
+def test_an_own_run_of_another_task_comes_before_others_of_this_one(tmp_path):
+    save(tmp_path / "best.pkl", 0.99, way=5)
+    save(tmp_path / "own" / "mine.pkl", 0.3, way=20)
+    assert found(tmp_path, 5, 1) == "mine.pkl"
+    save(tmp_path / "own" / "exact.pkl", 0.2, way=5)
+    os.utime(tmp_path / "own" / "exact.pkl", (1, 1))
+    assert found(tmp_path, 5, 1) == "exact.pkl"  # though it is older and less accurate
+
+
 def test_what_was_not_asked_for_is_no_candidate_though_it_is_the_users_own(tmp_path):
     save(tmp_path / "protonet.pkl", 0.9)
     save(tmp_path / "own" / "matching.pkl", 0.9, algorithm="matching")
@@ -236,3 +245,10 @@ def test_the_committed_weights_for_usual_tasks(data):
         trained = choose.find([ROOT / "checkpoints"], way, shot, algorithm).chosen
         assert (trained.config.way, trained.config.shot) == (way, shot)
         assert trained.path.stem == name and not trained.config.train_on_val
+
+
+def test_weights_with_a_network_of_ones_own_are_chosen_only_with_its_file(tmp_path):
+    save(tmp_path / "built_in.pkl", 0.5)
+    save(tmp_path / "own" / "mine.pkl", 0.9, network="nets/mine.py:build")
+    assert found(tmp_path, 5, 1) == "built_in.pkl"
+    assert found(tmp_path, 5, 1, own_network=True) == "mine.pkl"

@@ -231,6 +231,7 @@ def bad_zip(path, change):
         change(archive, "images_background/A/character01/0001_01.png", content.getvalue())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, message",
     [

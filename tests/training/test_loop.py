@@ -137,6 +137,13 @@ def test_the_best_weights_are_those_of_the_best_validation(trainer):
     assert same(best.weights, kept[first])
 
 
+def test_of_equal_validations_the_first_is_the_best(trainer):
+    run = trainer(val_every=1, print_every=100, outer_lr=0.0)
+    run.train()
+    assert len({h["accuracies"][-1] for h in run.history}) == 1 < len(run.history)
+    assert run.best["epoch"] == read(run.best_path).iteration == 1
+
+
 def test_a_checkpoint_is_what_was_written(trainer):
     run = trainer()
     run.train()

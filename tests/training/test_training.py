@@ -53,6 +53,20 @@ def test_training_prints_the_forerunners_lines_and_keeps_the_best(run):
     assert "test" not in data["rows"]
 
 
+@pytest.mark.slow
+@pytest.mark.both_paddles
+def test_the_script_does_what_the_command_does_within_this_process(data, run, tmp_path):
+    """To the bit, and says so in the same words but for times and places."""
+    told = train(data, tmp_path, workers=1).stdout.replace(str(tmp_path), str(run[0]))
+
+    def without_times(text):
+        return re.sub(r"\d+:\d\d", "", text).splitlines()
+
+    assert without_times(told) == without_times(run[1])
+    one, two = (safe_pickle.load(resume_file(out)) for out in (run[0], tmp_path))
+    assert same(one, two)
+
+
 def test_the_last_line_names_the_command_that_evaluates(data, run):
     """It runs as it stands."""
     out, text = run
