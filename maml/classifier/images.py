@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from maml.data import pictures
-from maml.data.ink import like_omniglot
+from maml.data.ink import NoDrawing, like_omniglot
 from maml.data.tasks import as_ink
 from maml.system.errors import UserError
 
@@ -26,9 +26,19 @@ def as_images(images: Any, size: int) -> np.ndarray:
         size (int): the side of the network's images, in pixels.
 
     Raises:
-        UserError: if one cannot be read, is blank, or is no image.
+        UserError: if one is no image, cannot be read, or shows no drawing. All pictures that are
+            refused are named, with the reason: files by their paths, others by their place.
     """
-    return np.stack([_as_image(image, size) for image in _each(images)])
+    found, refused = [], []
+    for number, image in enumerate(_each(images)):
+        try:
+            found.append(_as_image(image, size))
+        except NoDrawing as error:
+            is_path = isinstance(image, (str, os.PathLike))
+            refused.append(str(error) if is_path else f"image {number} {error}")
+    if refused:
+        raise UserError(f"{'; '.join(refused)}; replace or leave out")
+    return np.stack(found)
 
 
 def _each(images: Any) -> Sequence[Any]:
@@ -54,17 +64,14 @@ def _as_image(image: Any, size: int) -> np.ndarray:
         flat = image[0] if image.ndim == 3 and image.shape[0] == 1 else image
         if flat.shape == (size, size):
             return _of_network_size(flat)[None]
-        image = Image.fromarray(
-            flat if flat.dtype == np.uint8 else np.rint(255 * flat).astype("uint8")
-        )
+        if flat.dtype == bool:
+            flat = 255 * flat.astype(np.uint8)
+        image = Image.fromarray(flat if flat.dtype == np.uint8 else flat.astype(np.float32))
     if not isinstance(image, Image.Image):
         raise UserError(
             f"an image must be a path, a PIL image or an array, not {type(image).__name__}"
         )
-    drawn = like_omniglot(image, size)
-    if not drawn.any():
-        raise UserError("an image shows no ink that differs from its paper; leave it out")
-    return as_ink(drawn[None])
+    return as_ink(like_omniglot(image, size)[None])
 
 
 def _of_network_size(image: np.ndarray) -> np.ndarray:

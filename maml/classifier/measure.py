@@ -164,7 +164,10 @@ def own_pictures(
     queries: Sequence[str],
     builder: Builder | None = None,
 ) -> Answered:
-    """Classify the user's own pictures after those in the folders of `classes`."""
+    """Classify the user's own pictures after those in the folders of `classes`.
+
+    Pictures that cannot be used are left out, and named in the report with the reason.
+    """
     size = trained.data.image_size
     support = pictures.read_support(classes, size)
     query = pictures.read_queries(queries, support.classes, size)
@@ -186,6 +189,10 @@ def own_pictures(
                 },
             }
             for path, k, row in zip(query.paths, best, p)
+        ],
+        "skipped": [
+            {"path": str(path), "reason": reason}
+            for path, reason in [*support.skipped, *query.skipped]
         ],
     }
     known = query.y >= 0

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from maml.networks.file import Builder
     from maml.training.checkpoint import Checkpoint
 
+SOME_SKIPPED = 3
+"""exit status where the user's own pictures were answered, but for some that cannot be used"""
 EXAMPLE = """examples:
   python evaluate.py --way 5 --shot 1
       the best weights that were validated on 5-way 1-shot; your own runs come first
@@ -35,7 +37,8 @@ EXAMPLE = """examples:
   python evaluate.py --algorithm siamese --runs all_runs
       Omniglot's own one-shot challenge
   python evaluate.py --algorithm protonet --support mine --query-images unknown.jpg
-      your own pictures, a folder for each class in mine
+      your own pictures, a folder for each class in mine; the exit status is 3 where some
+      pictures cannot be used and are skipped
 """
 
 
@@ -376,7 +379,10 @@ def one_shot_challenge(
 def own_pictures(
     arguments: argparse.Namespace, options: TestOptions, trained: Checkpoint, classes: list[Path]
 ) -> int:
-    """Classify the user's own pictures, and print their classes."""
+    """Classify the user's own pictures, and print their classes.
+
+    The exit status is 3 where some pictures cannot be used; all of these are named.
+    """
     from maml.classifier import measure
     from maml.reports import console
 
@@ -384,13 +390,17 @@ def own_pictures(
         trained, options, classes, arguments.query_images, arguments.builder
     )
     report = answered.report
+    for sentence in [*answered.support.warnings, *answered.query.warnings]:
+        print(f"warning: {sentence}", file=sys.stderr)
     print(json.dumps(report, ensure_ascii=False) if arguments.json else console.of_pictures(report))
+    for skipped in report["skipped"]:
+        print(f"skipped: {skipped['path']}: {skipped['reason']}", file=sys.stderr)
     if arguments.figures:
         from maml.reports import plots
 
         figure = plots.told_pictures(answered.support, answered.query, answered.probabilities)
         save(arguments, {"pictures.png": figure})
-    return 0
+    return SOME_SKIPPED if report["skipped"] else 0
 
 
 def save(arguments: argparse.Namespace, figures: dict[str, Figure]) -> None:

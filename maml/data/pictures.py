@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from maml.data.ink import like_omniglot
+from maml.data.ink import NoDrawing, like_omniglot
 from maml.data.raw import DAMAGED
 from maml.system.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+# Pictures too, but not all of Pillow's builds read them.
+NOT_READ = {".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".pdf", ".psd", ".dng", ".raw"}
+NOT_READ |= {".cr2", ".cr3", ".nef", ".arw"}
+
+
+class Skipped(NamedTuple):
+    """A picture that cannot be used, and why."""
+
+    path: Path
+    reason: str
 
 
 class Pictures(NamedTuple):
@@ -25,12 +35,16 @@ class Pictures(NamedTuple):
         x (ndarray): the pictures, [N, 1, size, size] float32 with ink 1.
         y (ndarray): the labels, [N] int: the index of each picture's class in `classes`, or -1 if
             it is unknown.
+        skipped (list[Skipped]): the pictures that cannot be used.
+        warnings (list[str]): sentences about files and folders that are passed over.
     """
 
     classes: list[str]
     paths: list[Path]
     x: np.ndarray
     y: np.ndarray
+    skipped: list[Skipped]
+    warnings: list[str]
 
 
 def read(path: Path, size: int) -> np.ndarray:
@@ -44,19 +58,27 @@ def read(path: Path, size: int) -> np.ndarray:
         ndarray: [1, size, size] float32 with ink 1.
 
     Raises:
-        UserError: if the file cannot be read, or if the picture is blank.
+        UserError: if there is no such file.
+        NoDrawing: if it cannot be read, or if no drawing is found in it. Its text names the file.
     """
     try:
+        return read_or_say_why(path, size)
+    except NoDrawing as error:
+        raise NoDrawing(f"{path}: {error}") from None
+
+
+def read_or_say_why(path: Path, size: int) -> np.ndarray:
+    """Read a picture as `read` does, but raise a `NoDrawing` whose text does not name the file."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; check its name")
+    try:
         with Image.open(path) as image:
-            drawn = like_omniglot(image, size)
+            return like_omniglot(image, size)[None].astype(np.float32) / 255
+    except UnidentifiedImageError:
+        raise NoDrawing("is not a readable picture (its format is not known)") from None
     except DAMAGED as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: is not a readable picture ({reason}); replace or remove it"
-        ) from None
-    if not drawn.any():
-        raise UserError(f"{path}: shows no ink that differs from its paper; replace or remove it")
-    return drawn[None].astype(np.float32) / 255
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise NoDrawing(f"is not a readable picture ({' '.join(why.split())})") from None
 
 
 def _is_visible(path: Path) -> bool:
@@ -67,6 +89,17 @@ def _pictures_in(folder: Path) -> list[Path]:
     """Return the files of the pictures in a folder, in the order of their names."""
     pictures = filter(_is_visible, folder.iterdir())
     return sorted(path for path in pictures if path.suffix.lower() in SUFFIXES)
+
+
+def _not_read(folder: Path) -> list[str]:
+    """Return a sentence about pictures in a folder that are not read, if there are any."""
+    suffixes = [path.suffix.lower() for path in filter(_is_visible, folder.iterdir())]
+    found = [suffix for suffix in suffixes if suffix in NOT_READ]
+    if not found:
+        return []
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    kinds = ", ".join(sorted(set(found)))
+    return [f"{folder}: {files} of a kind that is not read ({kinds}); save as JPEG or PNG"]
 
 
 def classes(folder: str | Path) -> list[Path]:
@@ -89,6 +122,8 @@ def classes(folder: str | Path) -> list[Path]:
         )
     for path in found:
         if not _pictures_in(path):
+            if unread := _not_read(path):
+                raise UserError(unread[0])
             suffixes = ", ".join(sorted(SUFFIXES))
             raise UserError(f"{path}: has no pictures ({suffixes}); put some in, or remove it")
     return found
@@ -105,10 +140,16 @@ def read_support(classes: Sequence[Path], size: int) -> Pictures:
         Pictures: the pictures in these folders, with their labels.
 
     Raises:
-        UserError: if a picture cannot be read, or is blank.
+        UserError: if none of a class can be used.
     """
     labelled = [(path, k) for k, folder in enumerate(classes) for path in _pictures_in(folder)]
-    return _read_all(labelled, [folder.name for folder in classes], size)
+    warnings = [sentence for folder in classes for sentence in _not_read(folder)]
+    found = _read_all(labelled, [folder.name for folder in classes], size, warnings)
+    for k, folder in enumerate(classes):
+        if k not in found.y:
+            lost = [each for each in found.skipped if each.path.parent == folder]
+            raise UserError(f"{folder}: none of its pictures can be used: {_in_words(lost)}")
+    return found
 
 
 def read_queries(paths: Sequence[str | Path], classes: list[str], size: int) -> Pictures:
@@ -124,30 +165,63 @@ def read_queries(paths: Sequence[str | Path], classes: list[str], size: int) -> 
         Pictures: the pictures, with label -1 where the class is unknown.
 
     Raises:
-        UserError: if there are no pictures, or if one cannot be read or is blank.
+        UserError: if there are no pictures, if a path does not exist, or if none can be used.
     """
     labelled: list[tuple[Path, int]] = []
+    warnings: list[str] = []
     for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(
+                f"{path}: no such file or folder; --query-images names those to classify"
+            )
         if not path.is_dir():
             labelled.append((path, -1))
             continue
         labelled += [(picture, -1) for picture in _pictures_in(path)]
-        for folder in sorted(path.iterdir()):
-            if folder.is_dir() and folder.name in classes:
-                label = classes.index(folder.name)
-                labelled += [(picture, label) for picture in _pictures_in(folder)]
+        warnings += _not_read(path)
+        for folder in sorted(filter(_is_visible, path.iterdir())):
+            if not folder.is_dir():
+                continue
+            pictures = _pictures_in(folder)
+            if folder.name in classes:
+                labelled += [(picture, classes.index(folder.name)) for picture in pictures]
+                warnings += _not_read(folder)
+            elif pictures:
+                names = ", ".join(classes)
+                warnings.append(
+                    f"{folder}: is passed over, for no class has its name; they are {names}"
+                )
     if not labelled:
         raise UserError(
-            f"{', '.join(map(str, paths))}: no pictures ({', '.join(sorted(SUFFIXES))}) in it;"
-            " --query names pictures or folders"
+            "; ".join(
+                [
+                    f"{', '.join(map(str, paths))}: no pictures ({', '.join(sorted(SUFFIXES))}) in"
+                    " it; --query-images names pictures or folders",
+                    *warnings,
+                ]
+            )
         )
-    return _read_all(labelled, classes, size)
+    found = _read_all(labelled, classes, size, warnings)
+    if not found.paths:
+        raise UserError(f"none of the pictures to classify can be used: {_in_words(found.skipped)}")
+    return found
 
 
-def _read_all(labelled: Sequence[tuple[Path, int]], classes: list[str], size: int) -> Pictures:
-    return Pictures(
-        classes,
-        [path for path, _ in labelled],
-        np.stack([read(path, size) for path, _ in labelled]),
-        np.array([label for _, label in labelled]),
-    )
+def _in_words(skipped: Sequence[Skipped]) -> str:
+    return "; ".join(f"{path}: {reason}" for path, reason in skipped)
+
+
+def _read_all(
+    labelled: Sequence[tuple[Path, int]], classes: list[str], size: int, warnings: list[str]
+) -> Pictures:
+    paths, x, y, skipped = [], [], [], []
+    for path, label in labelled:
+        try:
+            x.append(read_or_say_why(path, size))
+        except NoDrawing as error:
+            skipped.append(Skipped(path, str(error)))
+            continue
+        paths.append(path)
+        y.append(label)
+    stacked = np.stack(x) if x else np.zeros((0, 1, size, size), np.float32)
+    return Pictures(classes, paths, stacked, np.array(y, int), skipped, warnings)

@@ -149,11 +149,12 @@ def drawing(text: Any, size: int) -> np.ndarray:
         if max(image.size) > 1000:
             raise UserError("a drawing may have 1000 x 1000 pixels at most")
         drawn = ink.like_omniglot(image, size)
+    except ink.NoDrawing as error:
+        blank = str(error) == ink.NO_INK
+        raise UserError("a drawing is blank" if blank else f"a drawing {error}") from None
     except DAMAGED as error:
         reason = " ".join(str(error).split())
         raise UserError(f"a drawing is not a readable PNG ({reason})") from None
-    if not drawn.any():
-        raise UserError("a drawing is blank")
     return drawn[None].astype(np.float32) / 255
 
 

@@ -5,7 +5,7 @@ tell apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,8 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from maml.data.pictures import Pictures
 from maml.data.tasks import TaskBatch
+
+if TYPE_CHECKING:
+    from maml.data.pictures import Pictures
 
 TRAINING, VALIDATION, WRONG = (
     "#0072B2",
@@ -208,28 +210,26 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def told_pictures(
-    support: Pictures, query: Pictures, probabilities: np.ndarray, most: int = 12
+    support: Pictures, query: Pictures, probabilities: np.ndarray, most: int = 6
 ) -> Figure:
-    """The support of each class in a row, and below, the queries with the predicted class.
+    """The support, class after class, and below all queries with the predicted class.
 
-    All are shown as the network sees them. probabilities: [N_Q, way].
+    All are shown as the network sees them, up to `most` in a row. probabilities: [N_Q, way].
     """
-    shots = max(np.bincount(support.y))
-    way, shown = len(support.classes), min(most, len(query.x))
-    across = max(shots, min(6, shown))
+    across = min(most, max(len(support.x), len(query.x)))
+    above, below = (-(-len(pictures.x) // across) for pictures in (support, query))
     figure = Figure(
-        figsize=(1.3 * across + 0.6, 1.35 * (way + -(-shown // across)) + 0.6), layout="constrained"
+        figsize=(1.3 * across + 0.6, 1.35 * (above + below) + 0.6), layout="constrained"
     )
     figure.suptitle(
         "Your pictures as the network sees them: the support above, the queries below", fontsize=10
     )
-    grid = figure.subplots(way + -(-shown // across), across, squeeze=False)
+    grid = figure.subplots(above + below, across, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
-    for k, name in enumerate(support.classes):
-        for axes, image in zip(grid[k], support.x[support.y == k][:across]):
-            _show(axes, image[0], name)
-    for axes, image, p, label in zip(grid[way:].ravel(), query.x, probabilities, query.y):
+    for axes, n in zip(grid[:above].ravel(), np.argsort(support.y, kind="stable")):
+        _show(axes, support.x[n, 0], support.classes[support.y[n]])
+    for axes, image, p, label in zip(grid[above:].ravel(), query.x, probabilities, query.y):
         wrong = label >= 0 and label != p.argmax()
         _show(
             axes,

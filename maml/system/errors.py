@@ -16,6 +16,7 @@ PACKAGES = {  # of modules that an installation may lack, with what brings them
     "paddle": PADDLE,
     "visualdl": "VisualDL is not installed; install it: pip install visualdl",
     "matplotlib": "Matplotlib is not installed; install it: pip install matplotlib",
+    "cv2": "OpenCV is not installed; install it: pip install opencv-python-headless",
     "flask": "Flask is not installed; install it: pip install flask",
 }
 

@@ -10,7 +10,7 @@ from helpers import ROOT
 from PIL import Image
 
 import maml
-from maml.data import stand_in
+from maml.data import pictures, stand_in
 from maml.data.arrays import convert
 from maml.system import safe_pickle
 from maml.system.errors import UserError
@@ -135,13 +135,48 @@ def test_images_are_what_a_user_has(drawings, tmp_path):
         ([np.full([28, 28], 2.0)], "between 0 and 1"),
         ([np.full([28, 28], np.nan)], "between 0 and 1"),
         ([Image.new("L", (50, 50), 255)], "shows no ink"),
-        (["nowhere.png"], "nowhere.png: is not a readable picture"),
+        (["nowhere.png"], "nowhere.png: no such file"),
     ],
 )
 def test_what_is_no_image_is_refused(drawings, images, message):
     model = maml.load("protonet_60w1s").fit(*support(drawings))
     with pytest.raises(UserError, match=message):
         model.predict(images)
+
+
+def test_paths_are_read_as_own_pictures_are(drawings, tmp_path):
+    """All that are refused are named, with their reasons, and nothing is learned."""
+    paths = [tmp_path / f"{k}.png" for k in range(4)]
+    for k, path in enumerate(paths):
+        Image.fromarray(255 - drawings[k, 0]).resize((280, 280)).save(path)
+    model = maml.load("protonet_60w1s").fit(paths, list("abcd"))
+    read = np.stack([pictures.read(path, 28) for path in paths])
+    assert (model.predict_proba(paths) == model.predict_proba(read)).all()
+    assert model.predict(paths) == list("abcd")
+    paths[1].write_text("no picture")
+    Image.new("L", (90, 90), 255).save(paths[3])
+    with pytest.raises(UserError) as error:
+        model.fit(paths, list("aabb"))
+    said = str(error.value)
+    assert f"{paths[1]}: is not a readable picture" in said
+    assert f"{paths[3]}: shows no ink" in said and "0.png" not in said
+    assert model.classes_ == list("abcd")
+    with pytest.raises(UserError, match="image 1 shows no ink"):
+        model.predict([Image.open(paths[0]), Image.new("L", (50, 50), 255)])
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float32", "int32", "bool"])
+def test_arrays_of_other_sizes_are_pictures_of_any_depth(drawings, kind):
+    model = maml.load("protonet_60w1s").fit(*support(drawings))
+    paper = 255 - np.kron(drawings[0, 10], np.ones((5, 5), np.uint8))
+    expected = model.predict_proba(paper)
+    if kind == "bool":
+        found = model.predict_proba(paper > 127)
+        assert found.argmax() == expected.argmax()
+    else:
+        scale = {"uint16": 257, "float32": 1 / 255, "int32": 9}[kind]
+        found = model.predict_proba((paper.astype(float) * scale).astype(kind))
+        assert np.allclose(found, expected, atol=0.02)
 
 
 def test_mistakes_are_told_in_a_sentence(drawings, tmp_path):

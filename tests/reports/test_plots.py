@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from maml.data.pictures import Pictures
 from maml.data.tasks import Picks, TaskBatch, TaskIndices
 from maml.reports import figures, plots
 
@@ -73,3 +74,24 @@ def test_an_episode_shows_support_and_queries_of_each_class(rng):
     assert "a task" in figure.get_suptitle() and "support (blue) and query" in figure.get_suptitle()
     few = plots.episode(TaskBatch(x, y, x, y), "a task", most_classes=2)
     assert "2 of 3 classes" in few.get_suptitle()
+
+
+def test_all_own_pictures_are_shown_in_up_to_six_columns():
+    """The wrong ones are marked, and the support takes no more room than it needs."""
+
+    def some(count, labels):
+        x = np.zeros((count, 1, 28, 28), np.float32)
+        return Pictures(["a", "b"], [], x, np.array(labels), [], [])
+
+    support, query = some(8, [0] * 7 + [1]), some(16, [0] * 15 + [1])
+    probabilities = np.tile([0.9, 0.1], (16, 1))
+    figure = plots.told_pictures(support, query, probabilities)
+    shown = [axes for axes in figure.axes if axes.images]
+    titles = [axes.get_title() for axes in shown]
+    assert titles[:8] == ["a"] * 7 + ["b"]
+    assert titles[8:] == ["a 90%"] * 15 + ["a 90%  ✗"]
+    columns = {axes.get_subplotspec().colspan.start for axes in shown}
+    rows = {axes.get_subplotspec().rowspan.start for axes in shown}
+    assert columns == set(range(6)) and rows == set(range(5))
+    few = plots.told_pictures(some(2, [0, 1]), some(1, [-1]), probabilities[:1])
+    assert len(few.axes) == 4 and "✗" not in few.axes[2].get_title()
