@@ -12,6 +12,7 @@ import paddle
 from maml.algorithms.finetune import FineTune
 from maml.algorithms.learner import Classifier
 from maml.algorithms.metric import MetricLearner
+from maml.classifier.balance import balanced
 from maml.config import METRIC, MODES
 from maml.data import challenge, pictures
 from maml.data.arrays import Index
@@ -173,7 +174,8 @@ def own_pictures(
     query = pictures.read_queries(queries, support.classes, size)
     bn = options.bn or "inductive"  # a few pictures have no statistics to speak of
     classifier = classifier_of(trained, options, bn, len(classes), builder)
-    p = probabilities(classifier, support.x[None], support.y[None], query.x[None])[0]
+    x, y = balanced(support.x, support.y, trained.config.algorithm)
+    p = probabilities(classifier, x[None], y[None], query.x[None])[0]
     best = p.argmax(axis=1)
     report = {
         **common(trained, options, bn),

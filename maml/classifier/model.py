@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import paddle
 
+from maml.classifier.balance import balanced
 from maml.classifier.choose import weight_file
 from maml.classifier.images import as_images
-from maml.config import GRADIENT
 from maml.networks.file import Builder, read_builder
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
 from maml.training.restore import restore
 
-COUNT_IMAGES = (*GRADIENT, "matching")
-"""methods for which a class with more images counts more: means, or attention, over all images"""
 SUPPORT = "support"  # the key of what a fitted classifier's file holds beside a checkpoint's
 
 
@@ -91,8 +89,7 @@ class FewShotClassifier:
         outputs = self._outputs(x, labels)
         y = np.array([outputs[label] for label in labels])
         x, y = self._ordered(x, y)
-        if self.trained.config.algorithm in COUNT_IMAGES:
-            x, y = balanced(x, y)
+        x, y = balanced(x, y, self.trained.config.algorithm)
         with self._lock:
             *_, adapted = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
             self._learner, self._adapted, self._support = learner, adapted, (x, y)
@@ -155,18 +152,6 @@ class FewShotClassifier:
             labels = [self.classes_[self._columns.index(k)] for k in range(len(self.classes_))]
             state[SUPPORT] = {"x": x, "y": y, "labels": labels, "options": self.options}
         safe_pickle.save(state, path)
-
-
-def balanced(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a support in which every class has as many images as the largest one, by repetition.
-
-    The loss and the batch statistics of a gradient method are means over images, and the attention
-    of Matching Networks is shared by them, so that a class with fewer of them would count less.
-    """
-    of_class = [np.flatnonzero(y == k) for k in range(y.max() + 1)]
-    most = max(map(len, of_class))
-    turns = np.stack([np.resize(rows, most) for rows in of_class], axis=1).ravel()
-    return x[turns], y[turns]
 
 
 def load(name: str | Path, network: str | None = None, **options: Any) -> FewShotClassifier:

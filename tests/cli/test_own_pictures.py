@@ -143,3 +143,18 @@ def test_a_missing_query_is_told_in_one_clean_sentence(mine):
     assert said.stderr.count("\n") == 1 and said.stderr.count("nowhere.jpg") == 1
     assert "nowhere.jpg: no such file or folder" in said.stderr
     assert "Errno" not in said.stderr and "readable" not in said.stderr
+
+
+def test_a_class_with_more_pictures_does_not_count_more(mine):
+    """The same picture four times is the same support: MAML's loss is no mean over all pictures."""
+
+    def probabilities():
+        said = asked(mine, "--checkpoint", "maml_20w1s", "--json")
+        return [query["probabilities"]["bar"] for query in json.loads(said.stdout)["queries"]]
+
+    before = probabilities()
+    for copy in ("1b.png", "1c.png", "1d.png"):
+        sketch(mine / "support" / "bar" / copy, "bar", 3)
+    for copy in ("2b.png", "2c.png", "2d.png"):
+        sketch(mine / "support" / "bar" / copy, "bar", -3)
+    assert probabilities() == pytest.approx(before, abs=2e-4)
