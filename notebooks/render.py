@@ -30,6 +30,9 @@ def main() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     resources = {"metadata": {"path": str(ROOT)}}
     nbclient.NotebookClient(notebook, timeout=3600, resources=resources).execute()
+    for cell in notebook.cells:  # warnings name folders of this machine
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     exporter = nbconvert.MarkdownExporter(config=Config())
     names = {"unique_key": PAGE.stem, "output_files_dir": f"{PAGE.stem}_files"}
     text, found = exporter.from_notebook_node(notebook, resources=names)
