@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from helpers import ROOT
@@ -11,6 +12,14 @@ def test_it_is_stored_without_outputs_and_with_the_forerunners_cell():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
     assert any(cell["source"][-2:] == FORERUNNERS for cell in cells)
+
+
+def test_the_page_with_its_outputs_is_of_this_notebook():
+    page = (ROOT / "docs" / "notebook.md").read_text(encoding="utf-8")
+    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        lines = "\n".join(line.rstrip() for line in source.splitlines())
+        assert re.sub(r"\n{3,}", "\n\n", lines) in page, "make notebook"
 
 
 @pytest.mark.slow

@@ -286,8 +286,11 @@ def test_other_commands_name_what_is_there(command):
         assert first in ELSEWHERE
 
 
+WITH_PYTHON = [p for p in PAGES if p.name != "notebook.md" and blocks(p, "python")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", WITH_PYTHON, ids=lambda p: p.name)
 def test_python_blocks_run(workplace, path):
     for block in blocks(path, "python"):
         done = subprocess.run(
