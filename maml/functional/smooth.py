@@ -11,6 +11,20 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 
+class _Exp(PyLayer):
+    """exp, whose derivative PaddlePaddle 2.6 does not differentiate."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return paddle.exp(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensor()
+        return g * _Exp.apply(x)
+
+
 class _Erf(PyLayer):
     """The error function, whose derivative is 2 / sqrt(pi) exp(-x^2)."""
 
@@ -22,7 +36,7 @@ class _Erf(PyLayer):
     @staticmethod
     def backward(ctx, g):
         (x,) = ctx.saved_tensor()
-        return g * paddle.exp(-x * x) * (2 / math.sqrt(math.pi))
+        return g * _Exp.apply(-x * x) * (2 / math.sqrt(math.pi))
 
 
 def erf(x: Tensor) -> Tensor:
@@ -40,13 +54,13 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1, **_: Any) -> Tensor:
     """Return the softmax over an axis."""
-    return paddle.exp(log_softmax(x, axis))
+    return _Exp.apply(log_softmax(x, axis))
 
 
 def log_softmax(x: Tensor, axis: int = -1, **_: Any) -> Tensor:
     """Return the logarithm of the softmax over an axis."""
     z = x - x.detach().max(axis=axis, keepdim=True)
-    return z - paddle.log(paddle.exp(z).sum(axis=axis, keepdim=True))
+    return z - paddle.log(_Exp.apply(z).sum(axis=axis, keepdim=True))
 
 
 def relu6(x: Tensor) -> Tensor:

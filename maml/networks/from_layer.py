@@ -179,7 +179,8 @@ class LayerNetwork(Network):
         if record is not None:
             for layers in zip(*records):
                 record.append(fn.Statistics(*map(paddle.concat, zip(*layers))))
-        return paddle.stack(outputs)
+        # PaddlePaddle 2.6 does not differentiate the gradient of stack
+        return paddle.concat([output.unsqueeze(0) for output in outputs])
 
     def _run(self, x: Tensor, params: Sequence[Tensor], now: Pass) -> Tensor:
         """Run the layer with these parameters and with twins in the place of functions."""

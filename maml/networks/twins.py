@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +75,8 @@ def from_rows(rows: Tensor, images: int, size: Sequence[int]) -> Tensor:
     x = rows.reshape([images, *size, channels])
     if size:
         x = x.transpose([0, len(size) + 1, *range(1, len(size) + 1)])
-    x._rows = (rows, x.inplace_version)
+    with suppress(AttributeError):  # PaddlePaddle 2.6's tensors remember nothing: only slower
+        x._rows = (rows, x.inplace_version)
     return x
 
 

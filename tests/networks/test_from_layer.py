@@ -12,7 +12,7 @@ from maml import functional as fn
 from maml.networks.file import read_builder
 from maml.system.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 
 
 def images(tasks, n, side=8, channels=1, seed=0):
