@@ -54,7 +54,6 @@ def test_training_prints_the_forerunners_lines_and_keeps_the_best(run):
 
 
 @pytest.mark.slow
-@pytest.mark.both_paddles
 def test_the_script_does_what_the_command_does_within_this_process(data, run, tmp_path):
     """To the bit, and says so in the same words but for times and places."""
     told = train(data, tmp_path, workers=1).stdout.replace(str(tmp_path), str(run[0]))
