@@ -24,6 +24,7 @@ _PLACES = {
     "load": "classifier.model",
     "FewShotClassifier": "classifier.model",
     "MAML": "algorithms.maml",
+    "MAMLPlusPlus": "algorithms.maml_plus_plus",
     "Reptile": "algorithms.reptile",
     "ProtoNet": "algorithms.protonet",
     "Matching": "algorithms.matching",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from maml import functional
     from maml.algorithms.finetune import FineTune
     from maml.algorithms.maml import MAML
+    from maml.algorithms.maml_plus_plus import MAMLPlusPlus
     from maml.algorithms.matching import FullContext, Matching
     from maml.algorithms.protonet import ProtoNet
     from maml.algorithms.reptile import Reptile

@@ -244,6 +244,13 @@ class Config:
         "learn inner learning rates, one for each step and each weight tensor, from inner_lr on",
         only_for=["maml"],
     )
+    per_step_norm: bool = option(
+        False,
+        "inner loop",
+        "batch normalisation's scale and shift apart for each inner step; the outer loop alone "
+        "learns them, and they do not adapt (MAML++)",
+        only_for=["maml"],
+    )
     inner_optimizer: str = option(
         "sgd",
         "inner loop",
@@ -288,6 +295,14 @@ class Config:
         "learning rate of the outer loop: Adam's, or Reptile's epsilon",
         0,
         alias="glob_meta_lr",
+    )
+    multi_step_loss: int = option(
+        0,
+        "outer loop",
+        "meta-iterations in which the query loss after every inner step counts, the early ones "
+        "less and less (MAML++); 0: only the loss after the last step ever counts",
+        0,
+        only_for=["maml"],
     )
     schedule: str = option(
         "constant",
@@ -396,6 +411,11 @@ class Config:
             raise UserError(
                 f"network {self.network} is for maml and reptile; {self.algorithm} takes strided "
                 "or pooled"
+            )
+        if self.per_step_norm and self.network not in ("auto", "strided", "pooled", "dense"):
+            raise UserError(
+                "per_step_norm is for networks strided, pooled and dense, whose batch "
+                f"normalisation it knows, not for {self.network}"
             )
         if self.filters != Config.filters and self.network not in ("auto", "strided", "pooled"):
             raise UserError(f"filters is for networks strided and pooled, not for {self.network}")

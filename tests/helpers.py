@@ -20,6 +20,7 @@ import pytest
 from maml.algorithms.protonet import ProtoNet
 from maml.data.tasks import TaskBatch
 from maml.networks.conv import ConvNet
+from maml.networks.dense import DenseNet, Perceptron
 from maml.system import device, launch
 from maml.system.errors import UserError
 
@@ -256,3 +257,50 @@ def scores(learner, tasks: TaskBatch) -> np.ndarray:
     support_x, support_y, query_x, _ = map(paddle.to_tensor, tasks)
     (adapted,) = learner.adapt(support_x, support_y)
     return learner.predict(adapted, query_x).numpy()
+
+
+WAY = 2
+"""of the problems below, for learners that adapt"""
+
+
+def small_network(kind, rng, dtype="float64"):
+    if kind == "dense":
+        return DenseNet(WAY, rng, image_size=4, hidden=(5, 3), dtype=dtype)
+    if kind == "perceptron":
+        return Perceptron(WAY, rng, inputs=16, hidden=(5, 3), dtype=dtype)
+    return ConvNet(
+        WAY, rng, image_size=6, pooled=kind == "pooled", filters=3, blocks=2, dtype=dtype
+    )
+
+
+def small_tasks(rng, tasks=2, size=6, support=4, query=6, dtype="float64"):
+    def images(count):
+        return rng.random((tasks, count, 1, size, size)).astype(dtype), np.tile(
+            np.arange(count) % WAY, (tasks, 1)
+        )
+
+    return TaskBatch(*images(support), *images(query))
+
+
+def small_problem(kind, rng):
+    """A network whose classifier has an opinion, and tasks for it."""
+    network = small_network(kind, rng)
+    if (
+        kind == "perceptron"
+        # its biases of 0 put units whose inputs are all 0 on ReLU's kink, where differences say
+        # nothing
+    ):
+        for b in network.theta[1::2]:
+            b.set_value(0.1 * rng.standard_normal(b.shape))
+    network.theta[-2].set_value(rng.standard_normal(network.theta[-2].shape))
+    return network, small_tasks(rng, size=4 if kind in ("dense", "perceptron") else 6)
+
+
+def meta_gradient(maml, tasks):
+    losses, gradient = maml.meta_gradient(*map(paddle.to_tensor, tasks))
+    return losses.sum().item(), [g.sum(0).numpy() for g in gradient]
+
+
+def slope(f, step=2e-5):
+    """df/dt at 0, by central differences of fourth order."""
+    return (8 * (f(step) - f(-step)) - f(2 * step) + f(-2 * step)) / (12 * step)

@@ -36,6 +36,7 @@ class GradientLearner(ABC):
 
     QUERY_IMAGES = 100  # at once, about: more do not stay in the processor's cache
     optimizer: Any
+    iteration = 0
 
     def __init__(
         self,

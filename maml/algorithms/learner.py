@@ -31,6 +31,8 @@ class Learner(Classifier, Protocol):
     """A classifier that learns from tasks."""
 
     optimizer: Any
+    iteration: int
+    """meta-iterations before the next one, for what changes with them"""
 
     @property
     def network(self) -> Network:

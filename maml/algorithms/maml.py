@@ -26,12 +26,12 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from maml import functional as fn
 from maml.algorithms.gradient import Adapted, GradientLearner
 from maml.data.tasks import TaskBatch
-from maml.networks.base import Network
+from maml.networks.base import Network, parameter
 from maml.networks.from_layer import LayerNetwork
 from maml.system.errors import UserError
 
@@ -87,7 +87,8 @@ class MAML(GradientLearner):
         last = len(network.theta) - 2
         alone = not isinstance(network, LayerNetwork) and min(self.adapted) >= last
         self.differentiated = self.adapted if alone else list(range(len(network.theta)))
-        self.learned = [self._initial_rates()] if learned_rates else []
+        alphas = np.full([steps, len(self.rated)], alpha)
+        self.learned = [parameter(alphas, like=network.theta[0])] if learned_rates else []
         self.optimizer = paddle.optimizer.Adam(beta, parameters=self.meta_parameters)
 
     def _matching(self, patterns: Sequence[str]) -> list[int]:
@@ -100,75 +101,88 @@ class MAML(GradientLearner):
                 raise UserError(f"adapt: no parameter is named {pattern}; there are {names}")
         return [i for i, name in enumerate(names) if any(fnmatchcase(name, p) for p in patterns)]
 
-    def _initial_rates(self) -> Tensor:
-        """alpha of each update and tensor of theta, [steps, tensors], as a parameter."""
-        theta = self.network.theta
-        alphas = np.full([self.steps, len(theta)], self.alpha, theta[0].numpy().dtype)
-        initial = nn.initializer.Assign(alphas)
-        return paddle.create_parameter(alphas.shape, theta[0].dtype, default_initializer=initial)
+    @property
+    def rated(self) -> list[int]:
+        """The places in theta of what has inner learning rates."""
+        return list(range(len(self.network.theta)))
 
     @property
     def meta_parameters(self) -> list[Tensor]:
         """theta, and the learned rates if there are any."""
         return self.network.theta + self.learned
 
-    def rates(self, learned: list[Tensor], k: int) -> list[float | Tensor]:
-        """alpha of update k = 0, 1, ... for each tensor of theta.
+    @property
+    def second_order(self) -> bool:
+        """Whether the next meta-gradient has second derivatives."""
+        return not self.first_order
 
-        `learned` holds each task's copy of the learned rates, [T, steps, tensors].
-        """
-        if not learned:
-            return [self.alpha] * len(self.network.theta)
-        alphas = learned[0][:, min(k, self.steps - 1)].unbind(axis=1)
-        return [
-            a.reshape([-1] + [1] * p.ndim)  # [T, 1, ...]
-            for a, p in zip(alphas, self.network.theta)
-        ]
+    @property
+    def loss_weights(self) -> list[float]:
+        """How much the query loss after each of the K updates counts in the next meta-gradient."""
+        return [0.0] * (self.steps - 1) + [1.0]
+
+    def rates(self, rest: list[Tensor], k: int) -> dict[int, float | Tensor]:
+        """alpha of update k = 0, 1, ... by place in theta, for what adapts."""
+        if not self.learned:
+            return dict.fromkeys(self.adapted, self.alpha)
+        alphas = rest[-1][:, min(k, self.steps - 1)].unbind(axis=1)  # [T] each
+        shapes = {i: [-1] + [1] * self.network.theta[i].ndim for i in self.adapted}
+        return {i: a.reshape(shapes[i]) for i, a in zip(self.rated, alphas) if i in shapes}
+
+    def for_pass(self, theta: list[Tensor], rest: list[Tensor], k: int) -> list[Tensor]:
+        """theta as forward pass k = 0, 1, ... of a task takes it, before what adapts has moved."""
+        return list(theta)
 
     def inner_update(
         self,
         theta: list[Tensor],
-        alpha: list[float | Tensor],
+        rest: list[Tensor],
+        k: int,
         x: Any,
         y: Tensor,
-        create_graph: bool,
+        second_order: bool,
     ) -> list[Tensor]:
-        """theta' = theta - alpha grad L(theta), for each task.
+        """theta' = theta - alpha grad L(theta), update k = 0, 1, ... of each task.
 
-        With `create_graph` it is a function of theta and alpha, else values alone.
+        `rest` are each task's copies of the meta-parameters beside theta. Without `second_order`
+        the gradient is taken for a constant.
         """
-        losses = self.loss(self.network(x, theta, twice=create_graph), y)  # [T]
+        at = theta if second_order else fn.leaves(theta)
+        losses = self.loss(self.network(x, at, twice=second_order), y)  # [T]
         # no two tasks share a weight, so this is each task's own gradient
-        asked = [theta[i] for i in self.differentiated]
-        gradient = paddle.grad(losses.sum(), asked, create_graph=create_graph)
-        theta = list(theta)
+        asked = [at[i] for i in self.differentiated]
+        gradient = paddle.grad(losses.sum(), asked, create_graph=second_order)
+        alpha, theta = self.rates(rest, k), self.for_pass(theta, rest, k + 1)
         for i, g in zip(self.differentiated, gradient):
             # alpha is 0 for what stays: with nothing in its place, PaddlePaddle 2.6 crashes where
             # an operation of our own has a gradient that is not used
-            theta[i] = theta[i] - (alpha[i] if i in self.adapted else 0.0) * g
-        return theta if create_graph else fn.leaves(theta)
+            theta[i] = theta[i] - alpha.get(i, 0.0) * g
+        return theta
 
     def meta_gradient(
         self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Query losses [T] at theta', and the gradient of each with respect to theta, [T, ...]."""
-        theta, learned = self._copies(support_x.shape[0])
-        x = self.network.prepare(support_x)
-        adapted = theta
-        for k in range(self.steps):  # line 6
-            rates = self.rates(learned, k)
-            second_order = not self.first_order
-            adapted = self.inner_update(adapted, rates, x, support_y, create_graph=second_order)
-        losses, gradient = self.query_gradient(adapted, query_x, query_y)  # grad L(theta')
-        if not self.first_order:
-            # times d theta' / d theta, the product of the K steps' (I - alpha H),
-            # and d theta' / d alpha
-            gradient = paddle.grad(adapted, theta + learned, gradient)
-        return losses, gradient
+        """Query losses [T] at theta', and their gradients with respect to each task's copy of
+        theta and the other meta-parameters, [T, ...]."""
+        theta, rest = self._copies(support_x.shape[0])
+        start, x = theta + rest, self.network.prepare(support_x)
+        losses, products = [], []
+        for k, weight in enumerate(self.loss_weights):
+            theta = self.inner_update(theta, rest, k, x, support_y, self.second_order)  # line 6
+            if weight:
+                loss, gradient = self.query_gradient(theta, query_x, query_y)  # grad L(theta')
+                losses.append(weight * loss)
+                products += [weight * (p * g).sum() for p, g in zip(theta, gradient)]
+        # grad L(theta') times d theta' / d theta, the product of the steps' (I - alpha H), or I for
+        # first order, and times d theta' / d alpha
+        found = paddle.grad(paddle.add_n(products), start, allow_unused=True)
+        gradient = [paddle.zeros_like(p) if g is None else g for p, g in zip(start, found)]
+        return paddle.add_n(losses), gradient
 
     def _copies(self, tasks: int) -> tuple[list[Tensor], list[Tensor]]:
-        """theta and the learned rates, a copy for every task."""
-        return fn.for_each_task(self.network.theta, tasks), fn.for_each_task(self.learned, tasks)
+        """theta and the other meta-parameters, a copy for every task."""
+        copies, size = fn.for_each_task(self.meta_parameters, tasks), len(self.network.theta)
+        return copies[:size], copies[size:]
 
     def query_gradient(
         self, theta: list[Tensor], x: Tensor, y: Tensor
@@ -191,6 +205,7 @@ class MAML(GradientLearner):
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses, *gradient])
         metrics = fn.apply_gradient(self.optimizer, self.meta_parameters, gradient, loss)
+        self.iteration += 1
         for alpha in self.learned:
             for k, mean in enumerate(alpha.mean(axis=1).numpy(), 1):
                 metrics[f"inner rate, update {k}"] = float(mean)
@@ -198,11 +213,11 @@ class MAML(GradientLearner):
 
     def test_steps(self, support_x: Tensor, support_y: Tensor) -> Iterator[list[Tensor]]:
         """Yield theta' after each of `steps_test` updates."""
-        theta, learned = self._copies(support_x.shape[0])
+        theta, rest = self._copies(support_x.shape[0])
         x = self.network.prepare(support_x)
         for k in range(self.steps_test):
-            rates = self.rates(learned, k)
-            theta = self.inner_update(theta, rates, x, support_y, create_graph=False)
+            theta = self.inner_update(theta, rest, k, x, support_y, second_order=False)
+            theta = fn.leaves(theta)
             yield theta
 
     def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class MetricLearner(ABC):
         average (Callable): takes tensors [T, ...] to their means over the tasks of all processes.
     """
 
+    iteration = 0
+
     def __init__(
         self,
         network: Network,

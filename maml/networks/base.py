@@ -63,7 +63,7 @@ class Network(nn.Layer, ABC):
             weights["classifier.weight"] = 0.01 * rng.standard_normal([features, way])
             weights["classifier.bias"] = np.zeros([1, way])
         self.names = list(weights)
-        self.listed = nn.ParameterList([_parameter(w.astype(dtype)) for w in weights.values()])
+        self.listed = nn.ParameterList([parameter(w.astype(dtype)) for w in weights.values()])
 
     @property
     def theta(self) -> list[Tensor]:
@@ -148,7 +148,8 @@ class Network(nn.Layer, ABC):
         return self.embed(body, x, statistics or [None] * len(body), record, twice)
 
 
-def _parameter(value: np.ndarray) -> Tensor:
-    initial = nn.initializer.Assign(value)
-    dtype: Any = str(value.dtype)
+def parameter(value: np.ndarray, like: Tensor | None = None) -> Tensor:
+    """Return a parameter with this initial value, of its type or of that of `like`."""
+    dtype: Any = str((value if like is None else like.numpy()).dtype)
+    initial = nn.initializer.Assign(value.astype(dtype))
     return paddle.create_parameter(value.shape, dtype, default_initializer=initial)

@@ -11,7 +11,7 @@ from paddle import Tensor
 
 from maml import functional as fn
 from maml.algorithms.learner import Learner
-from maml.algorithms.maml import MAML
+from maml.algorithms.maml_plus_plus import MAMLPlusPlus
 from maml.algorithms.matching import FullContext, Matching
 from maml.algorithms.metric import MetricLearner
 from maml.algorithms.protonet import ProtoNet
@@ -82,7 +82,7 @@ def build_learner(
             outer_optimizer=config.outer_optimizer,
             **shared,
         )
-    return MAML(
+    return MAMLPlusPlus(
         network,
         alpha=config.inner_lr,
         beta=config.outer_lr,
@@ -90,6 +90,8 @@ def build_learner(
         steps_test=config.inner_steps_test,
         first_order=config.first_order,
         learned_rates=config.learned_rates,
+        per_step_norm=config.per_step_norm,
+        multi_step_loss=config.multi_step_loss,
         adapt=[pattern.strip() for pattern in config.adapt.split(",") if pattern.strip()],
         clip=config.clip,
         **shared,

@@ -239,6 +239,7 @@ class Trainer:
         config, start = self.config, time.perf_counter()
         rate = learning_rate(config, self.iteration)
         self.learner.optimizer.set_lr(rate)
+        self.learner.iteration = self.iteration
         size = config.meta_batch_size
         tasks = self.sampler.sample(size, self.processes.part(size))
         began = time.perf_counter()

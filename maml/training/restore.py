@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from maml.algorithms.learner import Learner
+from maml.algorithms.maml_plus_plus import MAMLPlusPlus
 from maml.config import METRIC, Config
 from maml.networks.file import Builder
 from maml.system.errors import UserError
@@ -73,7 +74,7 @@ def fitting(learner: Learner, trained: Checkpoint) -> list[np.ndarray]:
         found[end - 2 : end] = [w[..., :way] if w.ndim else w for w in found[end - 2 : end]]
     if way is not None and trained.config.learned_rates:
         scale = np.float32(inner_lr_scale(trained.config, way))
-        found[end:] = [w * scale for w in found[end:]]
+        found[-1:] = [w * scale for w in found[-1:]]  # they come last
     return found
 
 
@@ -95,6 +96,10 @@ def start_from(learner: Learner, trained: Checkpoint) -> None:
     initial = weights(learner)
     mixed = [found[i] if fit else initial[i] for i, fit in enumerate(fits)]
     set_weights(learner, mixed, [], trained.data.image_size, trained.path)
+    if isinstance(learner, MAMLPlusPlus):
+        end = len(learner.network.theta)
+        if not all(fits[end : end + len(learner.later)]):
+            learner.repeat_norm()
 
 
 def untrained(trained: Checkpoint, builder: Builder | None = None) -> Learner:

@@ -82,6 +82,11 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
         ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
         ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),
         ({"first_order": True, "learned_rates": True}, "learned_rates needs .* or first_order"),
+        ({"algorithm": "reptile", "per_step_norm": True}, "per_step_norm is for maml"),
+        ({"algorithm": "protonet", "multi_step_loss": 1}, "multi_step_loss is for maml"),
+        ({"per_step_norm": True, "network": "perceptron"}, "per_step_norm is for networks strided"),
+        ({"per_step_norm": True, "network": "mine.py:build"}, "not for mine.py:build"),
+        ({"multi_step_loss": -1}, "multi_step_loss must be at least 0"),
     ],
 )
 def test_settings_that_mean_nothing_together_are_refused(settings, message):

@@ -214,7 +214,13 @@ def test_a_classifier_of_more_classes_serves_fewer(data, run):
 
 
 @pytest.mark.parametrize(
-    "flags", [[], ["--learned_rates"], ["--algorithm", "reptile", "--train_query", 0]]
+    "flags",
+    [
+        [],
+        ["--learned_rates"],
+        ["--learned_rates", "--per_step_norm"],
+        ["--algorithm", "reptile", "--train_query", 0],
+    ],
 )
 def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
     train(data, tmp_path, "--way", 6, "--outer_lr", 0, "--name", "six", *ONCE, *flags)
@@ -226,6 +232,8 @@ def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
         else:
             rates = learner.learned[0].numpy() if learner.learned else learner.alpha
         np.testing.assert_allclose(rates, rate, rtol=1e-6)
+        if "--per_step_norm" in flags:
+            assert [(gamma.numpy() == 1).all() for gamma in learner.later[::2]] == [True] * 4
     assert inner_lr_scale(trained.config, 20) == 1
 
 

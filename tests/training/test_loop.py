@@ -162,12 +162,17 @@ def test_a_checkpoint_is_what_was_written(trainer):
     assert isinstance(read_again, maml.Checkpoint)
 
 
-def test_a_run_is_resumed_to_the_bit(trainer):
-    whole = trainer(name="whole")
+PLUS_PLUS = {"per_step_norm": True, "learned_rates": True, "multi_step_loss": 7, "inner_steps": 2}
+"""a loss after every step, which still counts when the run below goes on"""
+
+
+@pytest.mark.parametrize("changes", [{}, PLUS_PLUS], ids=["plain", "plus_plus"])
+def test_a_run_is_resumed_to_the_bit(trainer, changes):
+    whole = trainer(name="whole", **changes)
     whole.train()
-    part = trainer(save_every=1)
+    part = trainer(save_every=1, **changes)
     part.train(Heard(lambda iteration: iteration == 5 and os.kill(os.getpid(), signal.SIGINT)))
-    rest = trainer(save_every=1)
+    rest = trainer(save_every=1, **changes)
     rest.resume()
     assert rest.iteration == 5 and rest.train()
     but = ("seconds", "name")

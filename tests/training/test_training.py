@@ -320,6 +320,21 @@ def test_a_run_starts_from_a_checkpoint(data, run, tmp_path):
     assert "not that of this run" in other.stderr
 
 
+def test_every_step_starts_from_the_scale_and_shift_of_a_checkpoint(data, run, tmp_path):
+    origin, weights = run[0] / "checkpoints" / "maml_5w1s.pkl", tmp_path / "checkpoints"
+    once = ["--outer_lr", 0, "--meta_iterations", 1, "--per_step_norm"]
+    found, start = [safe_pickle.load(origin)["weights"]], origin
+    for steps in (2, 2, 3):  # from plain MAML; from as many steps; from fewer
+        train(data, tmp_path, "--start", start, *once, "--inner_steps", steps, "--name", steps)
+        start = weights / f"{steps}.pkl"
+        found.append(safe_pickle.load(start)["weights"])
+        gammas, later = [found[-1][i] for i in (1, 2, 4, 5, 7, 8, 10, 11)], found[-1][14:]
+        for gamma, of_steps in zip(gammas, later):
+            assert of_steps.shape == (steps, *gamma.shape) and (of_steps == gamma).all()
+    for weights in found[1:]:
+        assert len(weights) == 14 + 8 and all((a == b).all() for a, b in zip(found[0], weights))
+
+
 def test_a_run_does_not_start_from_what_was_trained_on_its_test_characters(
     data, run, raw, tmp_path
 ):
