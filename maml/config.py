@@ -304,12 +304,23 @@ class Config:
         0,
         only_for=["maml"],
     )
+    first_order_until: int = option(
+        0,
+        "outer loop",
+        "meta-iterations at the start that leave the second derivatives out of the meta-gradient "
+        "(MAML++)",
+        0,
+        only_for=["maml"],
+    )
     schedule: str = option(
         "constant",
         "outer loop",
-        "how the outer learning rate falls: not at all, to 0 along a cosine or a line, or by half "
-        "every halve_every meta-iterations",
+        "how the outer learning rate falls: not at all, to outer_lr_end along a cosine or a line, "
+        "or by half every halve_every meta-iterations",
         choices=["constant", "cosine", "linear", "halving"],
+    )
+    outer_lr_end: float = option(
+        0.0, "outer loop", "where the outer learning rate of cosine and linear ends", 0
     )
     halve_every: int = option(
         2000, "outer loop", "meta-iterations between two halvings of schedule halving", 1
@@ -368,10 +379,7 @@ class Config:
                 check_method(f, self.algorithm)
         self._check_tasks()
         self._check_network()
-        if self.learned_rates and self.first_order:
-            raise UserError(
-                "learned_rates needs maml's second derivatives: drop it, or first_order"
-            )
+        self._check_outer_loop()
         too_long = len(self.name.encode("utf-8", "replace")) > 200
         if "/" in self.name or "\0" in self.name or self.name in (".", "..") or too_long:
             raise UserError(
@@ -419,6 +427,26 @@ class Config:
             )
         if self.filters != Config.filters and self.network not in ("auto", "strided", "pooled"):
             raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
+
+    def _check_outer_loop(self) -> None:
+        if self.learned_rates and self.first_order:
+            raise UserError(
+                "learned_rates needs maml's second derivatives: drop it, or first_order"
+            )
+        if self.first_order_until and self.first_order:
+            raise UserError(
+                "first_order_until has second derivatives begin, which first_order leaves out; "
+                "drop one of them"
+            )
+        if self.outer_lr_end and self.schedule not in ("cosine", "linear"):
+            raise UserError(
+                f"outer_lr_end is for the schedules cosine and linear, not for {self.schedule}"
+            )
+        if self.outer_lr_end > self.outer_lr:
+            raise UserError(
+                f"outer_lr_end must be at most outer_lr, which is {self.outer_lr:g}, not "
+                f"{self.outer_lr_end:g}"
+            )
 
     @property
     def bn_mode(self) -> str:

@@ -92,6 +92,7 @@ def build_learner(
         learned_rates=config.learned_rates,
         per_step_norm=config.per_step_norm,
         multi_step_loss=config.multi_step_loss,
+        first_order_until=config.first_order_until,
         adapt=[pattern.strip() for pattern in config.adapt.split(",") if pattern.strip()],
         clip=config.clip,
         **shared,

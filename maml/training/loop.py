@@ -64,7 +64,7 @@ def learning_rate(config: Config, iteration: int) -> float:
         "linear": 1 - done,
         "halving": 0.5 ** (iteration // config.halve_every),
     }
-    return config.outer_lr * share[config.schedule]
+    return config.outer_lr_end + (config.outer_lr - config.outer_lr_end) * share[config.schedule]
 
 
 def training_sampler(config: Config, images: np.ndarray, rows: Sequence[str]) -> TaskSampler:

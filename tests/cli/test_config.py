@@ -86,6 +86,10 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
         ({"algorithm": "protonet", "multi_step_loss": 1}, "multi_step_loss is for maml"),
         ({"per_step_norm": True, "network": "perceptron"}, "per_step_norm is for networks strided"),
         ({"per_step_norm": True, "network": "mine.py:build"}, "not for mine.py:build"),
+        ({"algorithm": "reptile", "first_order_until": 1}, "first_order_until is for maml"),
+        ({"first_order": True, "first_order_until": 1}, "which first_order leaves out"),
+        ({"outer_lr_end": 1e-5}, "outer_lr_end is for the schedules cosine and linear"),
+        ({"schedule": "linear", "outer_lr_end": 0.01}, "at most outer_lr, which is 0.001"),
         ({"multi_step_loss": -1}, "multi_step_loss must be at least 0"),
     ],
 )

@@ -162,8 +162,13 @@ def test_a_checkpoint_is_what_was_written(trainer):
     assert isinstance(read_again, maml.Checkpoint)
 
 
-PLUS_PLUS = {"per_step_norm": True, "learned_rates": True, "multi_step_loss": 7, "inner_steps": 2}
-"""a loss after every step, which still counts when the run below goes on"""
+PLUS_PLUS = {
+    "per_step_norm": True,
+    "learned_rates": True,
+    "multi_step_loss": 7,  # they end after the run below goes on
+    "first_order_until": 6,
+    "inner_steps": 2,
+}
 
 
 @pytest.mark.parametrize("changes", [{}, PLUS_PLUS], ids=["plain", "plus_plus"])
@@ -207,6 +212,12 @@ def test_more_classes_in_training_than_the_classifier_has_are_refused(trainer):
 def test_schedules(schedule, expected):
     config = Config(outer_lr=1.0, schedule=schedule, meta_iterations=4, halve_every=2)
     assert [learning_rate(config, i) for i in range(4)] == pytest.approx(expected)
+
+
+def test_a_learning_rate_may_end_above_0():
+    config = Config(schedule="cosine", outer_lr_end=1e-5, meta_iterations=100)
+    rates = [learning_rate(config, i) for i in (0, 50, 100)]
+    assert rates == pytest.approx([1e-3, 0.505e-3, 1e-5])
 
 
 def test_the_optimizer_follows_the_schedule(trainer):
