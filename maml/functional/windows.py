@@ -145,6 +145,21 @@ def permute_rows(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=128)
+def corners_first(height: int, width: int, images: int) -> tuple[Tensor, Tensor]:
+    """Return the order of rows that `max_pool` reads, and the inverse order.
+
+    The upper left corners of the 2x2 windows of all images come first, then the others. The
+    windows are in the order of images.
+    """
+    position = np.arange(images * height * width).reshape(images, height, width)
+    inside = position[:, : height // 2 * 2, : width // 2 * 2]
+    corners = [inside[:, i::2, j::2].ravel() for i, j in np.ndindex(2, 2)]
+    rest = np.setdiff1d(position, inside)
+    order = np.concatenate([*corners, rest]).astype("int32")
+    return paddle.to_tensor(order), paddle.to_tensor(np.argsort(order).astype("int32"))
+
+
+@lru_cache(maxsize=128)
 def window_rows(at: Geometry, images: int) -> Tensor:
     """Return the row of the input that each output row reads through each tap, [N * P * K].
 

@@ -331,8 +331,9 @@ def _replacements() -> dict[int, Callable]:
             found[id(original)] = _function_dispatcher(original, twin, with_tasks)
     for name, twin in METHODS.items():
         for owner in (paddle, paddle.Tensor):
-            original = getattr(owner, name)
-            found.setdefault(id(original), _function_dispatcher(original, twin, False))
+            original = getattr(owner, name, None)
+            if original is not None:  # operators are the tensors' alone
+                found.setdefault(id(original), _function_dispatcher(original, twin, False))
     return found
 
 

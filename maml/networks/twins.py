@@ -26,6 +26,7 @@ from maml.functional.windows import (
     Geometry,
     adaptive_windows,
     averaging_matrix,
+    corners_first,
     max_windows,
     permute_rows,
     window_patches,
@@ -60,9 +61,9 @@ class Pass:
 
 def to_rows(x: Tensor, tasks: int) -> Tensor:
     """[T * N, C, ...] -> [T, N * P, C]"""
-    kept = getattr(x, "_rows", None)
-    if kept is not None and kept[1] == x.inplace_version and kept[0].shape[0] == tasks:
-        return kept[0]
+    rows = kept_rows(x)
+    if rows is not None and rows.shape[0] == tasks:
+        return rows
     images, channels = x.shape[:2]
     if x.ndim > 2:
         x = x.reshape([images, channels, -1]).transpose([0, 2, 1])
@@ -80,6 +81,12 @@ def from_rows(rows: Tensor, images: int, size: Sequence[int]) -> Tensor:
     return x
 
 
+def kept_rows(x: Any) -> Tensor | None:
+    """The rows that a tensor remembers, unless it was changed in place since."""
+    kept = getattr(x, "_rows", None)
+    return kept[0] if kept is not None and kept[1] == x.inplace_version else None
+
+
 def elementwise(function: Callable) -> Callable:
     """A function of each element by itself, applied to a tensor's rows where it has some."""
 
@@ -87,11 +94,22 @@ def elementwise(function: Callable) -> Callable:
         options.pop("name", None)
         if arguments and (arguments[-1] is None or isinstance(arguments[-1], str)):
             arguments = arguments[:-1]  # a name, which layers pass last
-        kept = getattr(x, "_rows", None)
-        if kept is None or kept[1] != x.inplace_version:
+        rows = kept_rows(x)
+        if rows is None:
             return function(x, *arguments, **options)
-        rows = function(kept[0], *arguments, **options)
-        return from_rows(rows, x.shape[0], x.shape[2:])
+        return from_rows(function(rows, *arguments, **options), x.shape[0], x.shape[2:])
+
+    return on_rows
+
+
+def of_two(function: Callable) -> Callable:
+    """A function of two tensors' elements, applied to their rows where both have some."""
+
+    def on_rows(x: Any, y: Any, *arguments: Any, **options: Any) -> Any:
+        a, b = kept_rows(x), kept_rows(y)
+        if a is None or b is None or x.shape != y.shape or a.shape != b.shape:
+            return function(x, y, *arguments, **options)
+        return from_rows(function(a, b), x.shape[0], x.shape[2:])
 
     return on_rows
 
@@ -339,8 +357,14 @@ def max_pool2d(
     stride = kernel if stride is None else pair(stride)
     size = x.shape[2:]
     ends = paddings(padding, size, kernel, stride, (1, 1))
+    rows = to_rows(x, now.tasks)
+    if (kernel, stride, ends) == ((2, 2), (2, 2), (0, 0, 0, 0)):
+        images = x.shape[0] // now.tasks
+        rows = permute_rows(rows, *corners_first(size[0], size[1], images))
+        at = Geometry((size[0], size[1]), (2, 2), (2, 2), ends)
+        return from_rows(fn.max_pool(rows, *size, images), x.shape[0], at.out)
     at = Geometry((size[0], size[1]), (kernel[0], kernel[1]), (stride[0], stride[1]), ends)
-    rows = max_windows(to_rows(x, now.tasks), at)
+    rows = max_windows(rows, at)
     return from_rows(rows, x.shape[0], at.out)
 
 
@@ -462,6 +486,8 @@ PLAIN: dict[str, Callable] = {
     name: getattr(smooth, name) for name in ("softmax", "log_softmax", "normalize", "cross_entropy")
 }
 METHODS: dict[str, Callable] = {
+    "__add__": of_two(Tensor.__add__),
+    "add": of_two(paddle.add),
     "flatten": smooth.flatten,
     "reciprocal": smooth.reciprocal,
     "erf": smooth.erf,
