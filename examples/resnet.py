@@ -5,8 +5,9 @@ They are networks of your own, as train.py and evaluate.py take them:
   python train.py --network examples/resnet.py:four --algorithm maml --way 5 --shot 1
   python train.py --network examples/resnet.py:eight --algorithm protonet --way 20 --train_way 60
 
-`four` and `eight` have that number of 3x3 convolutions. A block adds a projection of its input to
-what its convolutions make of it, and pools. The last block's pixels are the embedding.
+`four` and `eight` have that number of 3x3 convolutions. A block pools what its convolutions make of
+its input, and adds a projection of its pooled input to it. Both are pooled before the sum, so that
+only the convolutions see all pixels. The last block's pixels are the embedding.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Block(nn.Layer):
         h = x
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms)):
             h = norm(convolution(F.relu(h) if i else h))
-        h = F.relu(h + self.projection_norm(self.projection(x)))
-        return F.max_pool2d(h, 2)
+        shortcut = self.projection_norm(self.projection(F.max_pool2d(x, 2)))
+        return F.relu(F.max_pool2d(h, 2) + shortcut)
 
 
 class ResNet(nn.Layer):

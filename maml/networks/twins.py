@@ -362,7 +362,7 @@ def max_pool2d(
         images = x.shape[0] // now.tasks
         rows = permute_rows(rows, *corners_first(size[0], size[1], images))
         at = Geometry((size[0], size[1]), (2, 2), (2, 2), ends)
-        return from_rows(fn.max_pool(rows, *size, images), x.shape[0], at.out)
+        return from_rows(fn.max_pool(rows, size[0], size[1], images), x.shape[0], at.out)
     at = Geometry((size[0], size[1]), (kernel[0], kernel[1]), (stride[0], stride[1]), ends)
     rows = max_windows(rows, at)
     return from_rows(rows, x.shape[0], at.out)
