@@ -29,6 +29,11 @@ PROTONET, SIAMESE = {"algorithm": "protonet"}, {"algorithm": "siamese"}
 SETTINGS = {  # by the name of a step, its settings
     "maml_5w1s": MAML,
     "maml_5w1s_paddle_nn": {**MAML, "network": f"{ROOT}/examples/conv4.py:strided"},
+    "maml_5w1s_residual": {
+        **MAML,
+        "network": f"{ROOT}/examples/resnet.py:eight",
+        "meta_batch_size": 4,
+    },
     "maml_5w5s": {**MAML, "shot": 5},
     "maml_20w1s": {**MAML, "way": 20, "meta_batch_size": 16},
     "maml_20w5s": {**MAML, "way": 20, "shot": 5, "meta_batch_size": 4},
@@ -49,18 +54,22 @@ def flops(name: str, c: config.Config) -> float:
     which a second gradient is computed counts as three gradients.
     """
     size, channels, layers = 28, 1, []
-    pooled = c.algorithm in ("protonet", "siamese")
+    residual = name.endswith("residual")
+    pooled = residual or c.algorithm in ("protonet", "siamese")
     for _ in range(4):
         side = size if pooled else -(-size // 2)  # of the layer's output
         layers.append(2 * side * side * 9 * channels * 64)
-        size, channels = (side // 2 if pooled else side), 64
+        size = side // 2 if pooled else side
+        if residual:
+            layers += [2 * side * side * 9 * 64 * 64, 2 * size * size * channels * 64]
+        channels = 64
     forward = sum(layers)
     gradient = 3 * forward - layers[0]
     way, shot, query = c.train_task
     tasks = c.meta_batch_size
     if name.startswith("evaluate"):
         return tasks * (c.inner_steps_test * way * shot * gradient + way * query * forward)
-    if pooled:
+    if c.algorithm in ("protonet", "siamese"):
         return way * (shot + query) * gradient
     if c.algorithm == "reptile":
         return tasks * c.inner_steps * c.inner_batch * gradient
@@ -74,6 +83,8 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
     steps = c.inner_steps
     if name.startswith("evaluate"):
         algorithm, steps = "evaluate", c.inner_steps_test
+    elif name.endswith("residual"):
+        algorithm = "residual"
     way, shot, query = c.train_task
     values = {
         "way": way,

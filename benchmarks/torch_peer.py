@@ -41,7 +41,31 @@ def forward(params, x, pooled):
     return F.linear(x, *params[12:]) if len(params) > 12 else x
 
 
-def inner_loop(params, x, y, steps, create_graph):
+def residual_parameters(outputs):
+    """Return weights of four residual blocks of two convolutions, and of a classifier."""
+    shapes = []
+    for channels in (1, 64, 64, 64):
+        for kernel in ((64, channels, 3, 3), (64, 64, 3, 3), (64, channels, 1, 1)):
+            shapes += [kernel, (64,), (64,)]
+    shapes += [(outputs, 64), (outputs,)]
+    return [torch.full(s, 1.0) if len(s) == 1 else 0.1 * torch.randn(s) for s in shapes]
+
+
+def residual_forward(params, x, _):
+    """Return the scores of the residual network `eight` of examples/resnet.py."""
+
+    def normalised(x, w, gamma, beta):
+        x = F.conv2d(x, w, padding=w.shape[-1] // 2)
+        return F.batch_norm(x, None, None, gamma, beta, training=True)
+
+    for i in range(0, 36, 9):
+        h = normalised(F.relu(normalised(x, *params[i : i + 3])), *params[i + 3 : i + 6])
+        shortcut = normalised(F.max_pool2d(x, 2), *params[i + 6 : i + 9])
+        x = F.relu(F.max_pool2d(h, 2) + shortcut)
+    return F.linear(x.flatten(1), *params[36:])
+
+
+def inner_loop(params, x, y, steps, create_graph, forward=forward):
     """Return the weights after `steps` gradient steps on one task's support."""
     for _ in range(steps):
         loss = F.cross_entropy(forward(params, x, False), y)
@@ -68,7 +92,9 @@ def build(a):
     """Return a function without arguments that takes one step."""
     pooled = a.algorithm in ("protonet", "siamese")
     outputs, features = {"protonet": (None, 64), "siamese": (1, 64)}.get(a.algorithm, (a.way, 256))
-    theta = [p.requires_grad_() for p in parameters(outputs, features)]
+    residual = a.algorithm == "residual"
+    initial = residual_parameters(a.way) if residual else parameters(outputs, features)
+    theta = [p.requires_grad_() for p in initial]
     optimizer = torch.optim.Adam(theta, 1e-3)
     tasks = []
     for _ in range(a.tasks):
@@ -76,10 +102,10 @@ def build(a):
         query = images(a.way * a.query), labels(a.way, a.query)
         tasks.append((*support, *query))
 
-    def maml(second_order):
+    def maml(second_order, forward=forward):
         optimizer.zero_grad()
         for support_x, support_y, query_x, query_y in tasks:
-            adapted = inner_loop(theta, support_x, support_y, a.steps, second_order)
+            adapted = inner_loop(theta, support_x, support_y, a.steps, second_order, forward)
             loss = F.cross_entropy(forward(adapted, query_x, False), query_y)
             if second_order:
                 loss.backward()
@@ -120,6 +146,7 @@ def build(a):
         episode = images(a.way * (a.shot + a.query), True)
     steps = {
         "maml": lambda: maml(True),
+        "residual": lambda: maml(True, residual_forward),
         "fomaml": lambda: maml(False),
         "reptile": reptile,
         "protonet": protonet,
@@ -131,9 +158,8 @@ def build(a):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "algorithm", choices=["maml", "fomaml", "reptile", "protonet", "siamese", "evaluate"]
-    )
+    methods = ["maml", "residual", "fomaml", "reptile", "protonet", "siamese", "evaluate"]
+    parser.add_argument("algorithm", choices=methods)
     for name in ("way", "shot", "query", "steps", "tasks", "repeats"):
         parser.add_argument(f"--{name}", type=int, required=True)
     arguments = parser.parse_args()
