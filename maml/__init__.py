@@ -32,6 +32,7 @@ _PLACES = {
     "Pairs": "algorithms.siamese",
     "Triplets": "algorithms.siamese",
     "FineTune": "algorithms.finetune",
+    "Ensemble": "algorithms.ensemble",
     "from_layer": "networks.from_layer",
     "check_second_order": "networks.check",
     "Network": "networks.base",
@@ -55,6 +56,7 @@ __all__ = [*_PLACES, "functional", "__version__"]
 
 if TYPE_CHECKING:
     from maml import functional
+    from maml.algorithms.ensemble import Ensemble
     from maml.algorithms.finetune import FineTune
     from maml.algorithms.maml import MAML
     from maml.algorithms.maml_plus_plus import MAMLPlusPlus

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import paddle
 
+from maml.algorithms.ensemble import Ensemble
 from maml.algorithms.finetune import FineTune
 from maml.algorithms.learner import Classifier
 from maml.algorithms.metric import MetricLearner
@@ -21,6 +22,7 @@ from maml.data.tasks import AlphabetSampler, Sampler, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate_together, measure
 from maml.evaluation.options import TestOptions
 from maml.networks.file import Builder
+from maml.system.errors import UserError
 from maml.system.processes import Processes
 from maml.training.checkpoint import Checkpoint
 from maml.training.restore import restore
@@ -54,8 +56,35 @@ def classifier_of(
     return FineTune(learner, options.finetune, options.finetune_rate, options.entropy)
 
 
+def ensemble_of(
+    trained: Sequence[Checkpoint],
+    options: TestOptions,
+    bn: str,
+    way: int,
+    builder: Builder | None = None,
+) -> Classifier:
+    """Return the classifier of one checkpoint, or the mean of several."""
+    members = [classifier_of(t, options, bn, way, builder) for t in trained]
+    return members[0] if len(members) == 1 else Ensemble(members)
+
+
+def agreed(trained: Sequence[Checkpoint], name: str, values: Sequence[Any]) -> Any:
+    """Return the value that all checkpoints have.
+
+    Raises:
+        UserError: if they differ. The sentence names the option that settles it.
+    """
+    for t, value in zip(trained, values):
+        if value != values[0]:
+            raise UserError(
+                f"{trained[0].path} has {name} {values[0]} and {t.path} has {name} {value}; state "
+                f"one for all of them by --{name}"
+            )
+    return values[0]
+
+
 def random_tasks(
-    trained: Checkpoint,
+    trained: Sequence[Checkpoint],
     options: TestOptions,
     arrays: dict[str, np.ndarray],
     index: Index,
@@ -72,14 +101,21 @@ def random_tasks(
 ) -> Measured:
     """Measure on random tasks of `part` of the arrays.
 
+    Several checkpoints are measured as one, by the mean of their softmaxes; each must serve the
+    tasks.
     With `within_alphabet`, the classes of a task are of one alphabet: of `alphabet`, or of a random
     one for each task.
     """
-    config, images = trained.config, arrays[part]
-    modes = list(MODES) if options.bn == "both" else [options.bn or config.bn_mode]
-    classifiers = [classifier_of(trained, options, bn, builder=builder) for bn in modes]
-    way = options.way or config.way
-    shot, query = options.shot or config.shot, options.query or config.query
+    images = arrays[part]
+
+    def common_to_all(name: str) -> Any:
+        stated = getattr(options, name)
+        return stated or agreed(trained, name, [getattr(t.config, name) for t in trained])
+
+    way, shot, query = map(common_to_all, ("way", "shot", "query"))
+    bn = options.bn or agreed(trained, "bn", [t.config.bn_mode for t in trained])
+    modes = list(MODES) if bn == "both" else [bn]
+    classifiers = [ensemble_of(trained, options, bn, way, builder) for bn in modes]
 
     def sampler() -> Sampler:
         rng = generator(seed, Stream.TEST)
@@ -91,7 +127,7 @@ def random_tasks(
     reports = []
     for bn, result in zip(modes, results):
         report = {
-            **common(trained, options, bn),
+            **common_of(trained, options, bn),
             "way": way,
             "shot": shot,
             "query": query,
@@ -129,6 +165,20 @@ def common(trained: Checkpoint, options: TestOptions, bn: str) -> Report:
         rate, entropy = options.finetune_rate, options.entropy
         report["finetune"] = {"steps": options.finetune, "rate": rate, "entropy": entropy}
     return report
+
+
+def common_of(trained: Sequence[Checkpoint], options: TestOptions, bn: str) -> Report:
+    """What every report says; of several checkpoints, what is true of all of them."""
+    each = [common(t, options, bn) for t in trained]
+    if len(each) == 1:
+        return each[0]
+    report = {k: v for k, v in each[0].items() if all(one.get(k) == v for one in each)}
+    for key in ("checkpoint", "algorithm"):
+        report[key] = " + ".join(dict.fromkeys(one[key] for one in each))
+    steps = [one["inner_steps_test"] for one in each if "inner_steps_test" in one]
+    if steps:
+        report["inner_steps_test"] = max(steps)
+    return {**report, "averaged": each}
 
 
 def one_shot_challenge(

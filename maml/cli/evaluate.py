@@ -31,6 +31,8 @@ EXAMPLE = """examples:
   python evaluate.py --way 5 --shot 1
       the best weights that were validated on 5-way 1-shot; your own runs come first
   python evaluate.py --checkpoint checkpoints/maml_5w1s.pkl --tasks 10000
+  python evaluate.py --checkpoint protonet_60w1s maml_20w1s --way 20 --shot 1 --bn transductive
+      the mean of the softmaxes of several weights
   python evaluate.py --algorithm siamese --way 20 --query 1 \\
       --within-alphabet --data data/background
   python evaluate.py --algorithm siamese --finetune 20 --entropy 0.1
@@ -56,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "to classify"
         )
     options = options_of(arguments)
+    for name in ("support", "runs", "figures"):
+        if getattr(arguments, name) and len(arguments.checkpoint or []) > 1:
+            raise errors.UserError(
+                f"several checkpoints are averaged on random tasks alone; name one for --{name}"
+            )
     if options.bn == "both" and (arguments.support or arguments.runs):
         raise errors.UserError("--bn both is for random tasks; choose transductive or inductive")
     if launch.is_worker():
@@ -71,9 +78,11 @@ def parser() -> errors.Parser:
     which = parser.add_argument_group("which weights")
     which.add_argument(
         "--checkpoint",
+        nargs="+",
         metavar="FILE",
-        help="file of weights, or the name of weights that come with the project; without it, "
-        "weights for the task are chosen: the latest of your own runs, else the best",
+        help="file of weights, or the name of weights that come with the project; of several, of "
+        "any methods, the mean of their softmaxes is measured; without it, weights for the task "
+        "are chosen: the latest of your own runs, else the best",
     )
     which.add_argument(
         "--checkpoints",
@@ -214,20 +223,21 @@ def work(arguments: argparse.Namespace, options: TestOptions) -> int:
     if arguments.gpu and not gpu and processes.first:
         print(device.NO_GPU, file=sys.stderr)
 
-    from maml.classifier.choose import weight_file
+    from maml.classifier.choose import has_own_network, weight_file
     from maml.data import pictures
     from maml.training.checkpoint import read
 
     classes = pictures.classes(arguments.support) if arguments.support else []
     if arguments.checkpoint:
-        trained = read(weight_file(arguments.checkpoint))
+        trained = [read(weight_file(name)) for name in arguments.checkpoint]
     else:
-        trained = search(arguments, options, classes, processes.first)
-    arguments.builder = builder_of(arguments.network, trained, processes.first)
+        trained = [search(arguments, options, classes, processes.first)]
+    asking = list(filter(has_own_network, trained)) or trained
+    arguments.builder = [builder_of(arguments.network, t, processes.first) for t in asking][0]
     if arguments.support:
-        return own_pictures(arguments, options, trained, classes)
+        return own_pictures(arguments, options, trained[0], classes)
     if arguments.runs:
-        return one_shot_challenge(arguments, options, trained, processes)
+        return one_shot_challenge(arguments, options, trained[0], processes)
     return random_tasks(arguments, options, trained, processes)
 
 
@@ -285,7 +295,7 @@ def search(
 def random_tasks(
     arguments: argparse.Namespace,
     options: TestOptions,
-    trained: Checkpoint,
+    trained: Sequence[Checkpoint],
     processes: Processes,
 ) -> int:
     """Measure on random tasks of the arrays, and print the accuracy."""
@@ -295,9 +305,10 @@ def random_tasks(
     from maml.training.leakage import check_data
 
     arrays, index = read_arrays(arguments.data)
-    warning = check_data(trained, index, arguments.part)
-    if processes.first and warning:
-        print(warning, file=sys.stderr)
+    for one in trained:
+        warning = check_data(one, index, arguments.part)
+        if processes.first and warning:
+            print(warning, file=sys.stderr)
 
     def progress(items: Sequence) -> Sequence:
         shown = watched(items, len(items), "batches", "evaluating") if processes.first else items
@@ -323,7 +334,7 @@ def random_tasks(
     for report in measured.reports:
         print(json.dumps(report) if arguments.json else console.of_random_tasks(report))
     if arguments.figures:
-        draw(arguments, trained, measured, arrays[arguments.part], index.rows[arguments.part])
+        draw(arguments, trained[0], measured, arrays[arguments.part], index.rows[arguments.part])
     return 0
 
 

@@ -24,6 +24,7 @@ def of_random_tasks(report: dict[str, Any]) -> str:
         f"{report['seed']}",
         f"{report['data']}, {report['part']} characters{where} of the {report['split']} split, "
         f"{report['bn']} batch normalisation",
+        *_averaged(report),
         *_finetuning(report),
         *_changes(report),
     ]
@@ -95,7 +96,7 @@ def _adapted(report: dict[str, Any]) -> str:
 def _changes(report: dict[str, Any]) -> list[str]:
     """Lines about what else the predictions come from."""
     copies = "adapted to the support and {} distorted copies of it"
-    if report["algorithm"] in METRIC:
+    if set(report["algorithm"].split(" + ")) <= set(METRIC):
         copies = "embeddings are means over each image and {} distorted copies"
     lines = {
         "refine": "prototypes refined {} times by the queries (transductive)",
@@ -103,6 +104,16 @@ def _changes(report: dict[str, Any]) -> list[str]:
         "inner_batch_test": "each update step on {} support images (0: all)",
     }
     return [line.format(report[key]) for key, line in lines.items() if key in report]
+
+
+def _averaged(report: dict[str, Any]) -> list[str]:
+    """A line about what is averaged, where there are several checkpoints."""
+    if "averaged" not in report:
+        return []
+    line = f"each query's probabilities are the mean of {len(report['averaged'])} softmaxes, one "
+    steps = {one.get("inner_steps_test", 0) for one in report["averaged"]}
+    fewer = "; those with fewer update steps stay as they are after their last"
+    return [line + "for each checkpoint" + (fewer if len(steps) > 1 else "")]
 
 
 def _finetuning(report: dict[str, Any]) -> list[str]:

@@ -237,6 +237,44 @@ def test_fewer_classes_are_learned_in_shorter_steps(data, tmp_path, flags):
     assert inner_lr_scale(trained.config, 20) == 1
 
 
+def test_several_checkpoints_are_measured_by_the_mean_of_their_softmaxes(data, run, protonet):
+    ours, other = (folder / "checkpoints" for folder in (run[0], protonet))
+    maml, metric = ours / "maml_5w1s.pkl", other / "protonet_5w1s.pkl"
+    alone = report(data, run[0], "--checkpoint", maml, "--bn", "transductive")
+    twice = report(data, run[0], "--checkpoint", maml, maml, "--bn", "transductive")
+    assert twice["accuracies"] == alone["accuracies"]
+    np.testing.assert_allclose(twice["losses"], alone["losses"], atol=2e-6)
+    together = reports(data, run[0], "--checkpoint", maml, maml, "--bn", "both")
+    assert [r["bn"] for r in together] == ["transductive", "inductive"]
+    flags = ["--checkpoint", maml, metric, "--bn", "transductive"]
+    mixed = report(data, run[0], *flags)
+    assert mixed["algorithm"] == "maml + protonet" and len(mixed["accuracies"]) == 3
+    assert mixed["checkpoint"] == f"{maml} + {metric}" and mixed["inner_steps_test"] == 2
+    assert [one["checkpoint"] for one in mixed["averaged"]] == [str(maml), str(metric)]
+    said = evaluate(data, run[0], *flags).stdout
+    assert "the mean of 2 softmaxes, one for each checkpoint; those with fewer" in said
+
+
+def test_checkpoints_that_do_not_fit_together_are_refused(data, run, protonet, tmp_path):
+    ours, other = (folder / "checkpoints" for folder in (run[0], protonet))
+    both = ["--checkpoint", ours / "maml_5w1s.pkl", other / "protonet_5w1s.pkl"]
+    assert "has bn inductive; state one for all of them by --bn" in refusal(data, run[0], *both)
+    complaint = refusal(data, run[0], *both, "--bn", "both")
+    assert "bn both is for maml and reptile" in complaint
+    complaint = refusal(data, run[0], *both, "--bn", "inductive", "--way", 6)
+    assert "maml_5w1s.pkl: was trained for way 5" in complaint
+    complaint = refusal(data, run[0], *both, "--figures", tmp_path)
+    assert "averaged on random tasks alone; name one for --figures" in complaint
+    other = safe_pickle.load(both[2])
+    other["config"]["way"] = 4
+    safe_pickle.save(other, tmp_path / "four.pkl")
+    complaint = refusal(data, run[0], *both[:2], tmp_path / "four.pkl")
+    assert "four.pkl has way 4; state one for all of them by --way" in complaint
+    other["data"]["image_size"] = 105
+    safe_pickle.save(other, tmp_path / "large.pkl")
+    assert "image_size 105" in refusal(data, run[0], *both[:2], tmp_path / "large.pkl")
+
+
 def test_pictures_may_be_named_by_query_as_before(data, run, tmp_path):
     """--query takes a number of images, or pictures where it is given any."""
     (tmp_path / "mine").mkdir()
