@@ -10,6 +10,7 @@ from helpers import ROOT
 from PIL import Image
 
 import maml
+from maml.algorithms.metric import MetricLearner
 from maml.data import pictures, stand_in
 from maml.data.arrays import convert
 from maml.system import safe_pickle
@@ -105,6 +106,40 @@ def test_each_class_counts_the_same_whatever_its_number_of_images(name, drawings
     assert np.allclose(found, expected.predict_proba(asked), atol=1e-4)
 
 
+def test_more_images_and_another_class_are_as_if_they_had_been_there_from_the_start(
+    name, drawings, tmp_path
+):
+    """Though one is added to what was saved and loaded."""
+    images, labels = support(drawings, counts=(2, 3, 1, 1, 2))
+    asked, _ = queries(drawings)
+    expected = maml.load(name).fit(images, labels)
+    few = [n for n, label in enumerate(labels) if label != "b" and n]
+    model = maml.load(name).fit(images[few], [labels[n] for n in few])
+    assert model.classes_ == list("acde")
+    model.add(images[0], "a").save(tmp_path / "a.pkl")
+    model = maml.load(tmp_path / "a.pkl")
+    assert model.add(images[2:5], "b") is model and model.classes_ == list("abcde")
+    assert np.allclose(model.predict_proba(asked), expected.predict_proba(asked), atol=1e-5)
+    if name == "maml_5w1s":
+        with pytest.raises(UserError, match="was trained for way 5"):
+            model.add(drawings[5, 0], "f")
+        assert model.classes_ == list("abcde")
+
+
+def test_metric_methods_embed_new_images_alone(drawings, monkeypatch):
+    embedded = []
+    embed = MetricLearner.embed
+
+    def counted(self, x):
+        embedded.append(x.shape[1])
+        return embed(self, x)
+
+    monkeypatch.setattr(MetricLearner, "embed", counted)
+    model = maml.load("protonet_60w1s").fit(*support(drawings))
+    model.add(drawings[5, :2], "f").add(drawings[0, 4], "a")
+    assert embedded == [15, 2, 1]
+
+
 def test_an_answer_depends_on_no_other_query(name, drawings):
     model = maml.load(name).fit(*support(drawings))
     asked, _ = queries(drawings)
@@ -182,8 +217,9 @@ def test_arrays_of_other_sizes_are_pictures_of_any_depth(drawings, kind):
 def test_mistakes_are_told_in_a_sentence(drawings, tmp_path):
     model = maml.load("maml_5w1s")
     images, labels = support(drawings)
-    with pytest.raises(UserError, match="learned no classes yet: call fit first"):
-        model.predict(images)
+    for call in (model.predict, model.typicality, lambda x: model.add(x, "a")):
+        with pytest.raises(UserError, match="learned no classes yet: call fit first"):
+            call(images)
     with pytest.raises(UserError, match="there are 15 images, but 14 labels"):
         model.fit(images, labels[:-1])
     with pytest.raises(UserError, match="at least two classes"):
