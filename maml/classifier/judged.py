@@ -123,9 +123,12 @@ def record_of(path: Path, index: dict[str, Record] | None = None) -> Record:
     return found if found and found.sha256 == digest else Record(digest, [], [])
 
 
-def judged_of(path: Path) -> list[Judged]:
-    """Return what a file of weights was judged on; nothing where the index does not know it."""
-    records = read_records(path.parent)
+def judged_of(path: Path, records: dict[str, Record] | None = None) -> list[Judged]:
+    """Return what a file of weights was judged on; nothing where the index does not know it.
+
+    `records` are those of the file's folder, where they have been read already.
+    """
+    records = read_records(path.parent) if records is None else records
     return record_of(path, records).judged if path.stem in records else []
 
 

@@ -182,12 +182,13 @@ def one_shot_challenge(
 
 
 class Answered(NamedTuple):
-    """The user's own pictures, and the probability of each class, [N, way]."""
+    """The user's own pictures, the probabilities of the classes, [N, way], and what is refused."""
 
     report: Report
     support: pictures.Pictures
     query: pictures.Pictures
     probabilities: np.ndarray
+    refused: np.ndarray
 
 
 def own_pictures(
@@ -242,7 +243,8 @@ def own_pictures(
     known = [(k, y) for k, y in zip(told, query.y) if y >= 0]
     if known:
         report["accuracy"] = round(float(np.mean([k == y for k, y in known])), 4)
-    return Answered(report, support, query, p)
+    refused = np.array([k is None for k in told])
+    return Answered(report, support, query, p, refused)
 
 
 def predicted(classifier: Classifier, adapted: Any, query_x: np.ndarray) -> np.ndarray:

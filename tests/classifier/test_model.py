@@ -147,6 +147,65 @@ def test_an_answer_depends_on_no_other_query(name, drawings):
     assert np.allclose(alone, model.predict_proba(asked), atol=1e-4)
 
 
+def test_pictures_of_none_of_the_classes_are_refused(name, drawings, tmp_path):
+    """Most drawings of five other characters are, and few of the five that were learned."""
+    model = maml.load(name).fit(*support(drawings))
+    members, _ = queries(drawings)
+    strangers = drawings[WAY:, 10:13].reshape(-1, 28, 28)
+    p = model.predict_proba(members)
+    usual, unusual = model.typicality(members), model.typicality(strangers)
+    assert usual.min() >= 0 and usual.max() <= 1 and np.median(usual) > 4 * np.median(unusual)
+    kept = model.predict(members, reject=0.05)
+    assert kept == [
+        label if share >= 0.05 else None for label, share in zip(model.predict(members), usual)
+    ]
+    refused = model.predict(strangers, reject=0.05).count(None) / len(strangers)
+    assert refused > 0.5 > kept.count(None) / len(members)
+    assert model.predict(strangers, reject=0.5).count(None) >= refused * len(strangers)
+    assert (model.predict_proba(members) == p).all()
+    alone = np.concatenate([model.typicality(image) for image in members])
+    assert np.allclose(alone, usual, atol=1e-3)
+    model.save(tmp_path / "a.pkl")
+    again = maml.load(tmp_path / "a.pkl")
+    assert (again.typicality(strangers) == unusual).all()
+    assert again.predict(members, reject=0.05) == kept
+
+
+def test_confidence_is_calibrated_for_the_task_at_hand(drawings):
+    """The temperature is that of the nearest task; which class is likeliest stays."""
+    few, more = maml.load("matching_20w1s"), maml.load("matching_20w1s")
+    few.fit(*support(drawings, (1,) * WAY))
+    more.fit(*support(drawings, (5,) * WAY))
+    assert (few.fitted.judged[:2], more.fitted.judged[:2]) == ((5, 1), (5, 5))
+    p = few.predict_proba(drawings[0, 10:12])
+    few.judged = []
+    few.fit(*support(drawings, (1,) * WAY))
+    plain = few.predict_proba(drawings[0, 10:12])
+    temperature = more.judged[0].temperature
+    powers = plain ** (1 / temperature)
+    assert temperature != 1
+    assert np.allclose(p, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_strangers_are_told_only_where_it_is_known_how_near_members_are(drawings, tmp_path):
+    asked = drawings[0, 10]
+    for reject in (0, 1, -1, 5):
+        with pytest.raises(UserError, match=f"between 0 and 1, such as 0.05, not {reject}"):
+            maml.load("protonet_60w1s").fit(*support(drawings)).predict(asked, reject=reject)
+    changed = maml.load("maml_5w1s", inner_steps_test=1).fit(*support(drawings))
+    with pytest.raises(UserError, match="as they were judged; drop inner_steps_test"):
+        changed.predict(asked, reject=0.05)
+    seen = maml.load("protonet_60w1s_train_val").fit(*support(drawings))
+    with pytest.raises(UserError, match="was trained on validation characters too"):
+        seen.typicality(asked)
+    path = tmp_path / "mine.pkl"
+    path.write_bytes((ROOT / "checkpoints" / "protonet_60w1s.pkl").read_bytes())
+    unknown = maml.load(path).fit(*support(drawings))
+    with pytest.raises(UserError, match=f"mine.pkl: was not judged.*--checkpoints {tmp_path}"):
+        unknown.predict(asked, reject=0.05)
+    assert unknown.predict(asked) == ["a"]
+
+
 def test_images_are_what_a_user_has(drawings, tmp_path):
     """Paths, PIL images, arrays of either type and any number of axes."""
     model = maml.load("protonet_60w1s").fit(*support(drawings))
@@ -259,7 +318,12 @@ def test_options_are_those_of_an_evaluation_and_are_kept(drawings, tmp_path):
     model.save(tmp_path / "a.pkl")
     assert (maml.load(tmp_path / "a.pkl").predict_proba(asked) == one).all()
     with pytest.raises(UserError, match="refine is for protonet, not for maml; drop it"):
-        maml.load("maml_5w1s", refine=3).fit(images, labels)
+        maml.load("maml_5w1s", refine=3)
+    for name in ("way", "steps"):
+        with pytest.raises(UserError, match=f"{name} is not an option; there are inner_steps_test"):
+            maml.load("maml_5w1s", **{name: 3})
+    tuned = maml.load("protonet_60w1s", finetune=2).fit(images, labels)
+    assert tuned.predict(images[:1]) == ["a"]
 
 
 @pytest.mark.parametrize(
