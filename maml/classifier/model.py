@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from maml.algorithms.learner import Classifier, Encoder
+from maml.algorithms.metric import MetricLearner
 from maml.classifier.balance import balanced
 from maml.classifier.calibration import softmax, typicality
 from maml.classifier.choose import weight_file
@@ -292,9 +293,7 @@ class FewShotClassifier:
         state = self.trained.state()
         state[JUDGED] = [judged._asdict() for judged in self.judged]
         if self._fitted is not None:
-            if not all(type(label) in (str, int, float, bool) for label in self._fitted.classes):
-                raise UserError("labels must be texts or numbers to be saved")
-            classes = self._fitted.classes
+            classes = _plain(self._fitted.classes, "saved")
             y = np.array([classes.index(label) for label in self._fitted.labels])
             state[SUPPORT] = {
                 "x": self._fitted.x,
@@ -303,6 +302,50 @@ class FewShotClassifier:
                 "options": self.options,
             }
         safe_pickle.save(state, path)
+
+    def export(self, folder: str | Path, onnx: bool = False) -> None:
+        """Write it for Paddle Inference, which needs nothing of this package.
+
+        A fitted classifier becomes one function from images [N, 1, H, W] float32, ink 1, to scores
+        [N, way], whose softmax `predict_proba` returns. Before `fit`, the encoder of a metric
+        method becomes one from images to embeddings. examples/inference.py reads either.
+
+        Args:
+            folder (str | Path): it gets the model and labels.json: the classes, and the images'
+                size.
+            onnx (bool): write model.onnx too, which needs paddle2onnx.
+
+        Raises:
+            UserError: if there is nothing to export, its answers depend on more than an image, or
+                the folder cannot be written.
+        """
+        from maml.classifier import export
+
+        if self._fitted is None:
+            learner = classifier_of(
+                self.trained, self._test_options(), INDUCTIVE, builder=self.builder
+            )
+            if not isinstance(learner, MetricLearner):
+                raise UserError(
+                    f"{self.trained.config.algorithm} is exported after fit; call it first"
+                )
+            layer, described = export.encoder_layer(learner), {}
+        else:
+            fitted = self._fitted
+            temperature = fitted.judged.temperature if fitted.judged else 1.0
+            layer = export.fitted_layer(fitted.classifier, fitted.adapted)
+            layer = export.Scores(layer, fitted.columns, temperature)
+            described = {"labels": _plain(fitted.classes, "exported")}
+        if self._test_options().distortions_test or self.trained.config.distortions_test:
+            raise UserError("distorted copies of queries cannot be exported; drop distortions_test")
+        export.write(layer, folder, self.image_size, described, onnx)
+
+
+def _plain(labels: list[Hashable], done: str) -> list[Hashable]:
+    """The labels, if a file can hold them."""
+    if not all(type(label) in (str, int, float, bool) for label in labels):
+        raise UserError(f"labels must be texts or numbers to be {done}")
+    return labels
 
 
 def load(name: str | Path, network: str | None = None, **options: Any) -> FewShotClassifier:

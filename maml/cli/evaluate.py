@@ -286,7 +286,7 @@ def search(
     from maml.data.arrays import read_index
 
     folders = [arguments.checkpoints] if arguments.checkpoints else weight_folders()
-    algorithm, shot = arguments.algorithm, options.shot or 1
+    algorithm, shot = arguments.algorithm, float(options.shot or 1)
     own = arguments.network is not None
     if classes:
         shot = options.shot or pictures.mean_count(classes)
