@@ -24,6 +24,8 @@ class Exported:
         (program,) = [*Path(folder).glob("model.json"), *Path(folder).glob("model.pdmodel")]
         config = inference.Config(str(program), str(Path(folder, "model.pdiparams")))
         config.disable_glog_info()
+        # with this optimisation PaddlePaddle 2.6.2 computes wrong squared distances
+        config.delete_pass("matmul_v2_scale_fuse_pass")
         self.predictor = inference.create_predictor(config)
 
     def __call__(self, images):

@@ -52,6 +52,7 @@ def softmax(scores):
     return e / e.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.both_paddles
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_paddle_inference_says_the_same(name, drawings, inference, tmp_path):
     """To 1e-5, of any number of images."""
