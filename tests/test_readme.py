@@ -44,7 +44,7 @@ SHORT_OF_METHOD = {
 }
 ENDLESS = ["--download", "maml draw", "maml table", "--split maml", "distributed.launch"]
 """commands that need the network, a browser, real Omniglot or other machines, or that write here"""
-ELSEWHERE = {"git", "cd", "source", "visualdl"}
+ELSEWHERE = {"git", "cd", "flask", "source", "visualdl"}
 
 
 def blocks(path, language):
