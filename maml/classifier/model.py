@@ -69,8 +69,8 @@ class FewShotClassifier:
         >>> model = maml.load("protonet_60w1s").fit(drawings, ["a", "a", "b", "b"])
         >>> model.predict(drawings[:2])
         ['a', 'a']
-        >>> model.predict(255 - drawings[:2], reject=0.05)  # none of these
-        [None, None]
+        >>> model.predict(255 * np.eye(28, dtype=np.uint8), reject=0.05)  # none of these
+        [None]
     """
 
     def __init__(self, trained: Checkpoint, builder: Builder | None = None, **options: Any):
