@@ -15,6 +15,7 @@ import pytest
 from helpers import ROOT, script
 from PIL import Image
 
+from maml.classifier import judged
 from maml.config import ALIASES, FIELDS, GRADIENT, make, read_yaml
 from maml.data import stand_in
 from maml.data.raw import find_characters
@@ -240,6 +241,11 @@ def workplace(tmp_path_factory):
     for name in ("maml_5w1s", "protonet_60w1s", "siamese_triplets"):
         train = f"python train.py --config configs/{name}.yaml --checkpoints checkpoints"
         script(*shortened(train), cwd=folder)
+    # short runs are as if they had been judged: the corpus is too small for 20-way strangers
+    path = folder / "checkpoints" / "protonet_60w1s.pkl"
+    judged_there = judged.read_records(ROOT / "checkpoints")[path.stem].judged
+    record = judged.record_of(path)._replace(judged=judged_there)
+    judged.write_records(path.parent, {path.stem: record})
     script(*shortened("python train.py --way 5 --shot 1"), cwd=folder)  # to be resumed
     return folder
 
