@@ -15,6 +15,7 @@ import pytest
 from helpers import ROOT, command, script
 from PIL import Image
 
+from maml.classifier import judged
 from maml.config import ALIASES, FIELDS, GRADIENT, make, read_yaml
 from maml.data import stand_in
 from maml.data.raw import find_characters
@@ -46,7 +47,7 @@ ENDLESS = ["--download", "maml draw", "maml table", "--split maml", "distributed
 """commands that need the network, a browser, real Omniglot or other machines, or that write here"""
 DOORS = {"make_data.py": "data", "train.py": "train", "evaluate.py": "evaluate"}
 """scripts, and the modules of maml.cli whose main they call"""
-ELSEWHERE = {"git", "cd", "source", "visualdl"}
+ELSEWHERE = {"git", "cd", "flask", "source", "visualdl"}
 
 
 def blocks(path, language):
@@ -244,6 +245,11 @@ def workplace(tmp_path_factory):
         for name in ("maml_5w1s", "protonet_60w1s", "siamese_triplets"):
             line = f"python train.py --config configs/{name}.yaml --checkpoints checkpoints"
             command("train", *shortened(line)[1:])
+        # short runs are as if they had been judged: the corpus is too small for 20-way strangers
+        path = folder / "checkpoints" / "protonet_60w1s.pkl"
+        judged_there = judged.read_records(ROOT / "checkpoints")[path.stem].judged
+        record = judged.record_of(path)._replace(judged=judged_there)
+        judged.write_records(path.parent, {path.stem: record})
         command("train", *shortened("python train.py --way 5 --shot 1")[1:])  # to be resumed
     return folder
 

@@ -72,21 +72,26 @@ class GradientLearner(ABC):
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
         """Return scores [T, N, way] of query images [T, N, 1, H, W]."""
+        return self._as_in_tests(self.network, adapted, query_x)
+
+    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
+        """Return embeddings [T, N, D] of images [T, N, 1, H, W]."""
+        return self._as_in_tests(self.network.represent, adapted, x)
+
+    def _as_in_tests(self, forward: Callable, adapted: Adapted, x: Tensor) -> Tensor:
         with paddle.no_grad():
             if not self.transductive:
-                return self.inductive(adapted, query_x)
-            return self.in_parts(self.network, query_x, adapted.theta)
+                return self.inductive(forward, adapted, x)
+            return self.in_parts(forward, x, adapted.theta)
 
     @abstractmethod
-    def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:
-        """Return scores [T, N, way] of queries, none of which sees another one."""
+    def inductive(self, forward: Callable, adapted: Adapted, query_x: Tensor) -> Tensor:
+        """Return what `forward` makes of queries, [T, N, ...], none of which sees another one.
+
+        `forward` is the network, which makes scores, or its `represent`, which makes embeddings.
+        """
 
     def in_parts(self, scores: Callable, x: Tensor, *state: Any) -> Tensor:
         """Return scores(x, *state), as many tasks at once as fit the processor's cache."""
         tasks = max(1, self.QUERY_IMAGES // x.shape[1])
         return fn.in_parts(lambda *parts: scores(parts[-1], *parts[:-1]), tasks, *state, x)
-
-    def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
-        """Return embeddings [T, N, D] of images [T, N, 1, H, W]."""
-        with paddle.no_grad():
-            return self.network.represent(x, adapted.theta)

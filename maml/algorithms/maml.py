@@ -20,7 +20,7 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -220,12 +220,12 @@ class MAML(GradientLearner):
             theta = fn.leaves(theta)
             yield theta
 
-    def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:
-        """Scores of queries with the statistics of the support."""
+    def inductive(self, forward: Callable, adapted: Adapted, query_x: Tensor) -> Tensor:
+        """What `forward` makes of queries with the statistics of the support."""
         statistics: list[fn.Statistics] = []
         self.network(adapted.support_x, adapted.theta, record=statistics)
 
-        def scores(x, theta, statistics):
-            return self.network(x, theta, [fn.Statistics(*layer) for layer in statistics])
+        def of_part(x, theta, statistics):
+            return forward(x, theta, [fn.Statistics(*layer) for layer in statistics])
 
-        return self.in_parts(scores, query_x, adapted.theta, statistics)
+        return self.in_parts(of_part, query_x, adapted.theta, statistics)

@@ -16,7 +16,7 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -123,10 +123,10 @@ class Reptile(GradientLearner):
         for w, _ in self.inner_loop(support_x, support_y, self.steps_test, batch):
             yield w
 
-    def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:
-        """Scores of queries, each with the statistics of the support and itself."""
+    def inductive(self, forward: Callable, adapted: Adapted, query_x: Tensor) -> Tensor:
+        """What `forward` makes of queries, each with the statistics of the support and itself."""
         each = []
         for n in range(query_x.shape[1]):
             x = paddle.concat([adapted.support_x, query_x[:, n : n + 1]], axis=1)
-            each.append(self.network(x, adapted.theta)[:, -1:])
+            each.append(forward(x, adapted.theta)[:, -1:])
         return paddle.concat(each, axis=1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from maml.classifier.judged import Judged, judged_of, nearest, read_records
 from maml.config import METRIC, OWN_NETWORK
 from maml.data.arrays import Index
 from maml.system.errors import UserError
@@ -24,6 +25,8 @@ class Choice(NamedTuple):
     candidates: list[Checkpoint]
     passed_over: list[str]
     """why files in these folders are no checkpoints, a sentence for each"""
+    judged: Judged | None = None
+    """what the chosen one reached on the validation tasks that all were judged on"""
 
     @property
     def own(self) -> bool:
@@ -32,10 +35,18 @@ class Choice(NamedTuple):
 
     def reason(self) -> str:
         """Why it was chosen, in words."""
-        if len(self.candidates) == 1:
-            return "the only weights that serve this task"
-        which = "the latest of your own runs" if self.own else "the best on validation characters"
-        return f"{which} among {len(self.candidates)} that serve this task"
+        which = "the only weights that serve this task"
+        if len(self.candidates) > 1:
+            which = (
+                "the latest of your own runs" if self.own else "the best on validation characters"
+            )
+            which += f" among {len(self.candidates)} that serve this task"
+        if self.judged is None:
+            return which
+        way, shot, _, accuracy, *_ = self.judged
+        return (
+            f"{which}; expected accuracy {100 * accuracy:.1f}%, as in {way}-way {shot}-shot tasks"
+        )
 
 
 def is_own(trained: Checkpoint) -> bool:
@@ -108,7 +119,7 @@ def has_own_network(trained: Checkpoint) -> bool:
 def find(
     folders: Sequence[str | Path],
     way: int,
-    shot: int,
+    shot: float,
     algorithm: str | None = None,
     data: Index | None = None,
     split: str | None = None,
@@ -122,21 +133,36 @@ def find(
 
      1. trained on `split`;
      2. of a run of the user's own;
-     3. validated on exactly this task;
-     4. validated on the same number of classes;
-     5. not trained on validation characters, where accuracy says nothing of new ones;
-     6. validated on at least as many classes;
-     7. of the user's own runs the latest, of others the most accurate on validation characters.
+     3. judged for the index of their folder, of these the most accurate on the validation tasks
+        nearest to this task, which are the same for all;
+     4. validated on exactly this task;
+     5. validated on the same number of classes;
+     6. not trained on validation characters, where accuracy says nothing of new ones;
+     7. validated on at least as many classes;
+     8. of the user's own runs the latest, of others the most accurate on validation characters.
+
+    Args:
+        folders (Sequence[str | Path]): where weights are looked for.
+        way (int): the number of classes.
+        shot (float): support images of each, in the mean.
+        algorithm (str | None): the method; None for any.
+        data (Index | None): the arrays that are measured on.
+        split (str | None): the split that is preferred.
+        own_network (bool): with a network of the user's own.
 
     Raises:
         UserError: if there is no candidate.
     """
+    every, passed_over = candidates_in(folders)
+    records = {folder: read_records(folder) for folder in {t.path.parent for t in every}}
+    judged = {t.path: nearest(judged_of(t.path, records[t.path.parent]), way, shot) for t in every}
 
     def rank(t: Checkpoint) -> tuple:
-        own = is_own(t)
+        own, found = is_own(t), judged[t.path]
         return (
             t.data.split == split,
             own,
+            found.accuracy if found and not own else -1,
             (t.config.way, t.config.shot) == (way, shot),
             t.config.way == way,
             not t.config.train_on_val,
@@ -145,25 +171,39 @@ def find(
         )
 
     def serves(t: Checkpoint) -> bool:
+        any_shot = t.config.algorithm in METRIC or judged[t.path] is not None
         return (
             algorithm in (None, t.config.algorithm)
             and (data is None or (t.data.source, t.data.split) == (data.source, data.split))
             and t.serves(way)
             and has_own_network(t) == own_network
-            and (t.config.algorithm in METRIC or t.config.shot == shot)
+            and (any_shot or t.config.shot == shot)
         )
 
-    every, passed_over = candidates_in(folders)
     found = sorted(filter(serves, every), key=rank, reverse=True)
     if not found:
-        where = ", ".join(map(str, folders)) or "no folder of weights here"
-        raise UserError(
-            f"{where}: no checkpoint for way {way} and shot {shot}"
-            + (f" of {algorithm}" if algorithm else "")
-            + (f", trained on the {data.split} split of {data.source} data" if data else "")
-            + _advice(every, way, algorithm)
-        )
-    return Choice(found[0], found, passed_over)
+        raise UserError(_why_none(folders, every, way, shot, algorithm, data))
+    return Choice(found[0], found, passed_over, judged[found[0].path])
+
+
+def _why_none(
+    folders: Sequence[str | Path],
+    every: list[Checkpoint],
+    way: int,
+    shot: float,
+    algorithm: str | None,
+    data: Index | None,
+) -> str:
+    where = ", ".join(map(str, folders)) or "no folder of weights here"
+    missing = [str(folder) for folder in folders if not Path(folder).is_dir()]
+    if missing:
+        return f"{', '.join(missing)}: no such folder of weights; --checkpoints names one"
+    return (
+        f"{where}: no checkpoint for way {way} and shot {shot:g}"
+        + (f" of {algorithm}" if algorithm else "")
+        + (f", trained on the {data.split} split of {data.source} data" if data else "")
+        + _advice(every, way, algorithm)
+    )
 
 
 def _advice(every: list[Checkpoint], way: int, algorithm: str | None) -> str:

@@ -10,10 +10,8 @@ import numpy as np
 import paddle
 
 from maml.algorithms.ensemble import Ensemble
-from maml.algorithms.finetune import FineTune
 from maml.algorithms.learner import Classifier
-from maml.algorithms.metric import MetricLearner
-from maml.classifier.balance import balanced
+from maml.classifier.model import FewShotClassifier
 from maml.config import METRIC, MODES
 from maml.data import challenge, pictures
 from maml.data.arrays import Index
@@ -25,7 +23,7 @@ from maml.networks.file import Builder
 from maml.system.errors import UserError
 from maml.system.processes import Processes
 from maml.training.checkpoint import Checkpoint
-from maml.training.restore import restore
+from maml.training.restore import classifier_of
 
 Report = dict[str, Any]
 
@@ -38,22 +36,6 @@ class Measured(NamedTuple):
     classifier: Classifier
     tasks: Callable[[], Sampler]
     """makes a sampler that draws the same tasks again"""
-
-
-def classifier_of(
-    trained: Checkpoint,
-    options: TestOptions,
-    bn: str,
-    way: int | None = None,
-    builder: Builder | None = None,
-) -> Classifier:
-    """Return the checkpoint's classifier, changed by `options`, for `way` classes."""
-    options.check_method(trained.config.algorithm)
-    learner = restore(trained, way or options.way, builder, bn=bn, **options.changes())
-    if options.finetune is None:
-        return learner
-    assert isinstance(learner, MetricLearner)
-    return FineTune(learner, options.finetune, options.finetune_rate, options.entropy)
 
 
 def ensemble_of(
@@ -200,12 +182,13 @@ def one_shot_challenge(
 
 
 class Answered(NamedTuple):
-    """The user's own pictures, and the probability of each class, [N, way]."""
+    """The user's own pictures, the probabilities of the classes, [N, way], and what is refused."""
 
     report: Report
     support: pictures.Pictures
     query: pictures.Pictures
     probabilities: np.ndarray
+    refused: np.ndarray
 
 
 def own_pictures(
@@ -214,51 +197,54 @@ def own_pictures(
     classes: Sequence[Path],
     queries: Sequence[str],
     builder: Builder | None = None,
+    reject: float | None = None,
 ) -> Answered:
     """Classify the user's own pictures after those in the folders of `classes`.
 
-    Pictures that cannot be used are left out, and named in the report with the reason.
+    Pictures that cannot be used are left out, and named in the report with the reason. With
+    `reject`, pictures of none of the classes are refused; see `FewShotClassifier.predict`.
     """
-    size = trained.data.image_size
-    support = pictures.read_support(classes, size)
-    query = pictures.read_queries(queries, support.classes, size)
-    bn = options.bn or "inductive"  # a few pictures have no statistics to speak of
-    classifier = classifier_of(trained, options, bn, len(classes), builder)
-    x, y = balanced(support.x, support.y, trained.config.algorithm)
-    p = probabilities(classifier, x[None], y[None], query.x[None])[0]
-    best = p.argmax(axis=1)
+    stated = {
+        "bn": "inductive",
+        **options.stated(),
+    }  # a few pictures have no statistics to speak of
+    model = FewShotClassifier(trained, builder, **stated)
+    support = pictures.read_support(classes, model.image_size)
+    query = pictures.read_queries(queries, support.classes, model.image_size)
+    model.fit(support.x, support.y.tolist())
+    p = model.predict_proba(query.x)
+    told: list[Any] = model.predict(query.x, reject)
     report = {
-        **common(trained, options, bn),
+        **common(trained, options, model.options["bn"]),
         "classes": support.classes,
         "support": len(support.paths),
         "queries": [
             {
                 "picture": str(path),
-                "class": support.classes[k],
-                "probability": round(float(row[k]), 4),
+                "class": None if k is None else support.classes[k],
+                "likeliest": support.classes[row.argmax()],
+                "probability": round(float(row.max()), 4),
                 "probabilities": {
                     name: round(float(v), 4) for name, v in zip(support.classes, row)
                 },
             }
-            for path, k, row in zip(query.paths, best, p)
+            for path, k, row in zip(query.paths, told, p)
         ],
         "skipped": [
             {"path": str(path), "reason": reason}
             for path, reason in [*support.skipped, *query.skipped]
         ],
     }
-    known = query.y >= 0
-    if known.any():
-        report["accuracy"] = round(float(np.mean(best[known] == query.y[known])), 4)
-    return Answered(report, support, query, p)
-
-
-def probabilities(
-    classifier: Classifier, support_x: np.ndarray, support_y: np.ndarray, query_x: np.ndarray
-) -> np.ndarray:
-    """Return the probabilities [T, N, way] of queries [T, N, 1, H, W] after a support."""
-    *_, adapted = classifier.adapt(paddle.to_tensor(support_x), paddle.to_tensor(support_y))
-    return predicted(classifier, adapted, query_x)
+    if reject is not None:
+        report["reject"] = reject
+    if model.fitted.judged is not None:
+        for each, share in zip(report["queries"], model.typicality(query.x)):
+            each["typicality"] = round(float(share), 4)
+    known = [(k, y) for k, y in zip(told, query.y) if y >= 0]
+    if known:
+        report["accuracy"] = round(float(np.mean([k == y for k, y in known])), 4)
+    refused = np.array([k is None for k in told])
+    return Answered(report, support, query, p, refused)
 
 
 def predicted(classifier: Classifier, adapted: Any, query_x: np.ndarray) -> np.ndarray:

@@ -1,25 +1,48 @@
-"""A classifier of a few pictures a class: load, fit, predict, save."""
+"""A classifier of a few pictures a class: load, fit, predict, refuse strangers, save, export."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
 
+from maml.algorithms.learner import Classifier, Encoder
+from maml.algorithms.metric import MetricLearner
 from maml.classifier.balance import balanced
+from maml.classifier.calibration import softmax, typicality
 from maml.classifier.choose import weight_file
 from maml.classifier.images import as_images
+from maml.classifier.judged import Judged, judged_of, nearest
+from maml.classifier.nearness import nearness
+from maml.classifier.order import ordered, outputs
+from maml.evaluation.options import TestOptions, options_from
 from maml.networks.file import Builder, read_builder
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
-from maml.training.restore import restore
+from maml.training.restore import classifier_of
 
-SUPPORT = "support"  # the key of what a fitted classifier's file holds beside a checkpoint's
+SUPPORT = "support"  # the keys of what a fitted classifier's file holds beside a checkpoint's
+JUDGED = "judged"
+INDUCTIVE = "inductive"
+
+
+class Fitted(NamedTuple):
+    """What was learned of a support."""
+
+    x: np.ndarray  # [N, 1, H, W], in the order of `ordered`
+    labels: list[Hashable]  # of each image
+    classes: list[Hashable]
+    columns: list[int]  # the network's output for each class
+    classifier: Classifier
+    adapted: Any
+    y: np.ndarray  # the outputs of the images that it adapted to
+    judged: Judged | None
+    """what its scores are worth, where that is known"""
 
 
 class FewShotClassifier:
@@ -37,28 +60,48 @@ class FewShotClassifier:
     Attributes:
         classes_ (list): the labels, sorted; None before `fit`.
 
+    Raises:
+        UserError: if an option is unknown, or not for the method of these weights.
+
     Example:
         >>> import numpy as np, maml
         >>> drawings = np.random.default_rng(0).integers(0, 255, [4, 28, 28], np.uint8)
         >>> model = maml.load("protonet_60w1s").fit(drawings, ["a", "a", "b", "b"])
         >>> model.predict(drawings[:2])
         ['a', 'a']
+        >>> model.predict(255 * np.eye(28, dtype=np.uint8), reject=0.05)  # none of these
+        [None]
     """
 
     def __init__(self, trained: Checkpoint, builder: Builder | None = None, **options: Any):
         self.trained, self.builder = trained, builder
-        self.options = {"bn": "inductive", **options}
-        self.classes_: list[Hashable] | None = None
-        self._support: tuple[np.ndarray, np.ndarray] | None = None
-        self._adapted: Any = None
-        self._learner: Any = None
-        self._columns: list[int] = []  # the network's output for each of classes_
+        self.options = {"bn": INDUCTIVE, **options}
+        self.judged = judged_of(trained.path)
+        self._test_options()
+        self._fitted: Fitted | None = None
+        self._embeddings: dict[bytes, np.ndarray] = {}  # of images that were learned before
         self._lock = threading.Lock()
 
     @property
     def image_size(self) -> int:
         """Side of the network's images, in pixels."""
         return self.trained.data.image_size
+
+    @property
+    def classes_(self) -> list[Hashable] | None:
+        """The labels, sorted; None before `fit`."""
+        return self._fitted.classes if self._fitted else None
+
+    @property
+    def fitted(self) -> Fitted:
+        """What was learned.
+
+        Raises:
+            UserError: if nothing was.
+        """
+        if self._fitted is None:
+            raise UserError("this classifier has learned no classes yet: call fit first")
+        return self._fitted
 
     def fit(self, images: Any, labels: Sequence[Hashable]) -> FewShotClassifier:
         """Learn a support.
@@ -79,59 +122,162 @@ class FewShotClassifier:
         x, labels = as_images(images, self.image_size), list(labels)
         if len(labels) != len(x):
             raise UserError(f"there are {len(x)} images, but {len(labels)} labels")
+        return self._learn(x, labels)
+
+    def add(self, images: Any, label: Hashable) -> FewShotClassifier:
+        """Learn more images of a class, or the images of another class.
+
+        The result is that of `fit` on all images. Metric methods embed the new images alone; MAML
+        and Reptile adapt again.
+
+        Args:
+            images: as for `fit`; one or several.
+            label: the class of all of them.
+
+        Returns:
+            FewShotClassifier: itself.
+
+        Raises:
+            UserError: if nothing was learned before, or there are more classes than the weights
+                serve.
+
+        Example:
+            >>> import numpy as np, maml
+            >>> drawings = np.random.default_rng(0).integers(0, 255, [3, 28, 28], np.uint8)
+            >>> model = maml.load("protonet_60w1s").fit(drawings[:2], ["a", "b"])
+            >>> model.add(drawings[2], "c").classes_
+            ['a', 'b', 'c']
+        """
+        before, x = self.fitted, as_images(images, self.image_size)
+        return self._learn(np.concatenate([before.x, x]), [*before.labels, *[label] * len(x)])
+
+    def _learn(self, x: np.ndarray, labels: list[Hashable]) -> FewShotClassifier:
         try:
             classes = sorted(set(labels))  # type: ignore[type-var]
         except TypeError:  # of several kinds
             classes = sorted(set(labels), key=repr)
-        if len(classes) < 2:
+        way = len(classes)
+        if way < 2:
             raise UserError("at least two classes are needed to tell one from another")
-        learner = restore(self.trained, len(classes), self.builder, **self.options)
-        outputs = self._outputs(x, labels)
-        y = np.array([outputs[label] for label in labels])
-        x, y = self._ordered(x, y)
-        x, y = balanced(x, y, self.trained.config.algorithm)
+        options = self._test_options()
+        classifier = classifier_of(self.trained, options, self.options["bn"], way, self.builder)
+        output = outputs(x, labels)
+        named = {k: label for label, k in output.items()}
+        x, y = ordered(x, np.array([output[label] for label in labels]))
+        # copies of an image teach nothing of how far members are from each other
+        shot = len({image.tobytes() for image in x}) / way
         with self._lock:
-            *_, adapted = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
-            self._learner, self._adapted, self._support = learner, adapted, (x, y)
-            self.classes_, self._columns = classes, [outputs[label] for label in classes]
+            adapted, all_y = self._adapt(classifier, x, y)
+            self._fitted = Fitted(
+                x,
+                [named[k] for k in y],
+                classes,
+                [output[label] for label in classes],
+                classifier,
+                adapted,
+                all_y,
+                nearest(self.judged, way, shot) if self._is_as_judged() else None,
+            )
         return self
 
-    @staticmethod
-    def _outputs(x: np.ndarray, labels: list[Hashable]) -> dict[Hashable, int]:
-        """The network's output for each class, which depends on the images, not on the labels."""
-        first: dict[Hashable, bytes] = {}
-        for image, label in zip(x, labels):
-            first[label] = min(image.tobytes(), first.get(label, image.tobytes()))
-        return {label: k for k, label in enumerate(sorted(first, key=lambda name: first[name]))}
+    def _adapt(
+        self, classifier: Classifier, x: np.ndarray, y: np.ndarray
+    ) -> tuple[Any, np.ndarray]:
+        """Learn the support; where its embeddings are enough, embed images that are new."""
+        if isinstance(classifier, Encoder) and classifier.per_image:
+            keys = [image.tobytes() for image in x]
+            new = [n for n, key in enumerate(keys) if key not in self._embeddings]
+            if new:
+                z = classifier.embed(paddle.to_tensor(x[new][None]))[0].numpy()
+                self._embeddings.update(zip((keys[n] for n in new), z))
+            self._embeddings = {key: self._embeddings[key] for key in keys}
+            x = np.stack([self._embeddings[key] for key in keys])
+            learner = classifier.of_embeddings()
+        else:
+            learner = classifier
+        x, y = balanced(x, y, self.trained.config.algorithm)
+        *_, adapted = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
+        return adapted, y
 
-    @staticmethod
-    def _ordered(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same support in an order that depends on nothing but the images.
+    def _test_options(self) -> TestOptions:
+        options = options_from(self.options)
+        options.check_method(self.trained.config.algorithm)
+        return options
 
-        The first images of all classes come first, then the second ones: mini-batches of Reptile
-        hold as many classes as they can.
-        """
-        order = sorted(range(len(x)), key=lambda n: x[n].tobytes())
-        of_class = {k: [n for n in order if y[n] == k] for k in sorted(set(y))}
-        longest = max(map(len, of_class.values()))
-        turns = [ns[i] for i in range(longest) for ns in of_class.values() if i < len(ns)]
-        return x[turns], y[turns]
+    def _is_as_judged(self) -> bool:
+        return self.options == {"bn": INDUCTIVE}
+
+    def _answer(self, x: np.ndarray, near: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities [N, way] of images, by the columns of `classes_`, and nearness [N]."""
+        fitted = self.fitted
+        with self._lock:
+            query = paddle.to_tensor(x[None])
+            scores = found = fitted.classifier.predict(fitted.adapted, query)
+            if near:
+                y = paddle.to_tensor(fitted.y[None])
+                found = nearness(fitted.classifier, fitted.adapted, y, query, scores)
+        temperature = fitted.judged.temperature if fitted.judged else 1.0
+        return softmax(scores[0].numpy(), temperature)[:, fitted.columns], found[0].numpy()
 
     def predict_proba(self, images: Any) -> np.ndarray:
-        """Return the probability of each class, [N, way], columns as in `classes_`."""
-        if self._adapted is None:
-            raise UserError("this classifier has learned no classes yet: call fit first")
-        x = as_images(images, self.image_size)
-        with self._lock:
-            scores = self._learner.predict(self._adapted, paddle.to_tensor(x[None]))
-            p = paddle.nn.functional.softmax(scores[0], axis=-1).numpy()
-            return p[:, self._columns]
+        """Return the probability of each class, [N, way], columns as in `classes_`.
 
-    def predict(self, images: Any) -> list[Hashable]:
-        """Return the most probable class of each image."""
-        probabilities = self.predict_proba(images)
-        assert self.classes_ is not None
-        return [self.classes_[k] for k in probabilities.argmax(axis=1)]
+        They are calibrated on validation characters where the weights were judged on these.
+        """
+        return self._answer(as_images(images, self.image_size))[0]
+
+    def typicality(self, images: Any) -> np.ndarray:
+        """Return how usual it is for members of a class to be as far from it, 0 to 1, [N].
+
+        It is the share of queries of validation characters that were no nearer to their classes, in
+        tasks of about as many classes and images. A low one speaks of a picture of no class.
+
+        Raises:
+            UserError: if the weights were not judged on validation characters as they are used.
+        """
+        judged = self._require_judged()
+        _, near = self._answer(as_images(images, self.image_size), near=True)
+        return typicality(near, judged.quantiles)
+
+    def _require_judged(self) -> Judged:
+        if self.fitted.judged is not None:
+            return self.fitted.judged
+        if not self._is_as_judged():
+            changed = ", ".join(k for k, v in self.options.items() if (k, v) != ("bn", INDUCTIVE))
+            raise UserError(f"strangers can be told by weights as they were judged; drop {changed}")
+        path = self.trained.path
+        if self.trained.config.train_on_val:
+            raise UserError(
+                f"{path}: was trained on validation characters too, so that nobody knows how near "
+                "members are; take other weights to tell strangers"
+            )
+        raise UserError(
+            f"{path}: was not judged, so that nobody knows how near members are; judge it by "
+            f"python -m maml table --only-judge --checkpoints {path.parent}"
+        )
+
+    def predict(self, images: Any, reject: float | None = None) -> list[Hashable]:
+        """Return the most probable class of each image.
+
+        Args:
+            images: as for `fit`; one or several.
+            reject (float | None): the share of members of the classes, 0 to 1, that may be lost.
+                Images of a lower `typicality` are refused: None stands in the place of their
+                class. None refuses nothing.
+
+        Returns:
+            list: a class, or None, for each image.
+        """
+        fitted, x = self.fitted, as_images(images, self.image_size)
+        predicted = [fitted.classes[k] for k in self._answer(x)[0].argmax(axis=1)]
+        if reject is None:
+            return predicted
+        if not 0 < reject < 1:
+            raise UserError(f"reject must be between 0 and 1, such as 0.05, not {reject}")
+        return [
+            label if share >= reject else None
+            for label, share in zip(predicted, self.typicality(x))
+        ]
 
     def score(self, images: Any, labels: Sequence[Hashable]) -> float:
         """Return the share of images, 0 to 1, whose predicted class is the label."""
@@ -145,13 +291,61 @@ class FewShotClassifier:
             UserError: if a label is not a text or a number, or the file cannot be written.
         """
         state = self.trained.state()
-        if self._support is not None and self.classes_ is not None:
-            if not all(type(label) in (str, int, float, bool) for label in self.classes_):
-                raise UserError("labels must be texts or numbers to be saved")
-            x, y = self._support
-            labels = [self.classes_[self._columns.index(k)] for k in range(len(self.classes_))]
-            state[SUPPORT] = {"x": x, "y": y, "labels": labels, "options": self.options}
+        state[JUDGED] = [judged._asdict() for judged in self.judged]
+        if self._fitted is not None:
+            classes = _plain(self._fitted.classes, "saved")
+            y = np.array([classes.index(label) for label in self._fitted.labels])
+            state[SUPPORT] = {
+                "x": self._fitted.x,
+                "y": y,
+                "labels": classes,
+                "options": self.options,
+            }
         safe_pickle.save(state, path)
+
+    def export(self, folder: str | Path, onnx: bool = False) -> None:
+        """Write it for Paddle Inference, which needs nothing of this package.
+
+        A fitted classifier becomes one function from images [N, 1, H, W] float32, ink 1, to scores
+        [N, way], whose softmax `predict_proba` returns. Before `fit`, the encoder of a metric
+        method becomes one from images to embeddings. examples/inference.py reads either.
+
+        Args:
+            folder (str | Path): it gets the model and labels.json: the classes, and the images'
+                size.
+            onnx (bool): write model.onnx too, which needs paddle2onnx.
+
+        Raises:
+            UserError: if there is nothing to export, its answers depend on more than an image, or
+                the folder cannot be written.
+        """
+        from maml.classifier import export
+
+        if self._fitted is None:
+            learner = classifier_of(
+                self.trained, self._test_options(), INDUCTIVE, builder=self.builder
+            )
+            if not isinstance(learner, MetricLearner):
+                raise UserError(
+                    f"{self.trained.config.algorithm} is exported after fit; call it first"
+                )
+            layer, described = export.encoder_layer(learner), {}
+        else:
+            fitted = self._fitted
+            temperature = fitted.judged.temperature if fitted.judged else 1.0
+            layer = export.fitted_layer(fitted.classifier, fitted.adapted)
+            layer = export.Scores(layer, fitted.columns, temperature)
+            described = {"labels": _plain(fitted.classes, "exported")}
+        if self._test_options().distortions_test or self.trained.config.distortions_test:
+            raise UserError("distorted copies of queries cannot be exported; drop distortions_test")
+        export.write(layer, folder, self.image_size, described, onnx)
+
+
+def _plain(labels: list[Hashable], done: str) -> list[Hashable]:
+    """The labels, if a file can hold them."""
+    if not all(type(label) in (str, int, float, bool) for label in labels):
+        raise UserError(f"labels must be texts or numbers to be {done}")
+    return labels
 
 
 def load(name: str | Path, network: str | None = None, **options: Any) -> FewShotClassifier:
@@ -178,13 +372,16 @@ def load(name: str | Path, network: str | None = None, **options: Any) -> FewSho
     """
     path = weight_file(name)
     builder = read_builder(network) if network else None
-    model = FewShotClassifier(read(path), builder, **options)
-    support = safe_pickle.load(path).get(SUPPORT)
-    if support is None:
-        return model
+    state, trained = safe_pickle.load(path), read(path)
+    support = state.get(SUPPORT)
     try:
-        model.options.update(support["options"])
-        labels = [support["labels"][k] for k in support["y"]]
-        return model.fit(support["x"], labels)
-    except (KeyError, TypeError, IndexError):
+        if support is not None:
+            options = {**options, **support["options"]}
+        model = FewShotClassifier(trained, builder, **options)
+        if JUDGED in state:
+            model.judged = [Judged(**judged) for judged in state[JUDGED]]
+        if support is not None:
+            model.fit(support["x"], [support["labels"][k] for k in support["y"]])
+        return model
+    except (KeyError, TypeError, IndexError, AttributeError):
         raise UserError(f"{path}: holds a support that cannot be read") from None

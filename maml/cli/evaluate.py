@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--support and --query-images belong together: pictures of known classes, and those "
             "to classify"
         )
+    if arguments.reject is not None and arguments.support is None:
+        raise errors.UserError(
+            "--reject is for your own pictures; name them by --support and --query-images"
+        )
     options = options_of(arguments)
     for name in ("support", "runs", "figures"):
         if getattr(arguments, name) and len(arguments.checkpoint or []) > 1:
@@ -144,6 +148,13 @@ def parser() -> errors.Parser:
         nargs="+",
         metavar="PATH",
         help="your own pictures to classify: files or folders",
+    )
+    how.add_argument(
+        "--reject",
+        type=float,
+        metavar="FLOAT",
+        help="refuse own pictures of none of the classes, at the cost of this share of the others, "
+        "such as 0.05",
     )
     how.add_argument(
         "--tasks", type=int, default=1000, metavar="INT", help="random tasks (default: %(default)s)"
@@ -271,14 +282,15 @@ def search(
 ) -> Checkpoint:
     """Choose the checkpoint for what is to be measured, and say which one and why."""
     from maml.classifier.choose import find, weight_folders
-    from maml.data import challenge
+    from maml.data import challenge, pictures
     from maml.data.arrays import read_index
 
     folders = [arguments.checkpoints] if arguments.checkpoints else weight_folders()
-    algorithm, shot = arguments.algorithm, options.shot or 1
+    algorithm, shot = arguments.algorithm, float(options.shot or 1)
     own = arguments.network is not None
     if classes:
-        choice = find(folders, len(classes), shot, algorithm, own_network=own)
+        shot = options.shot or pictures.mean_count(classes)
+        choice = find(folders, len(classes), shot, algorithm, split="random", own_network=own)
     elif arguments.runs:  # the evaluation alphabets are the background split's test characters
         way = challenge.way(arguments.runs)
         choice = find(folders, way, 1, algorithm, split="background", own_network=own)
@@ -398,7 +410,7 @@ def own_pictures(
     from maml.reports import console
 
     answered = measure.own_pictures(
-        trained, options, classes, arguments.query_images, arguments.builder
+        trained, options, classes, arguments.query_images, arguments.builder, arguments.reject
     )
     report = answered.report
     for sentence in [*answered.support.warnings, *answered.query.warnings]:
@@ -409,7 +421,9 @@ def own_pictures(
     if arguments.figures:
         from maml.reports import plots
 
-        figure = plots.told_pictures(answered.support, answered.query, answered.probabilities)
+        figure = plots.told_pictures(
+            answered.support, answered.query, answered.probabilities, answered.refused
+        )
         save(arguments, {"pictures.png": figure})
     return SOME_SKIPPED if report["skipped"] else 0
 

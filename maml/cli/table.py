@@ -1,18 +1,24 @@
-"""Measure what is not yet measured of each checkpoint, write it beside the checkpoint, and write
-the generated tables of README and docs."""
+"""Measure what is not yet measured of each checkpoint, write it beside the checkpoint, judge all
+checkpoints on the same validation tasks, and write the generated tables of README and docs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maml.classifier.judge import judge
 from maml.config import MODES
 from maml.reports import results, settings, table
 from maml.system import errors
+from maml.system.progress import watched
+
+QUERIES = 5000
 
 EXAMPLE = """examples:
   python -m maml table maml_5w1s --data . data/background data/vinyals
   python -m maml table --only-write
+  python -m maml table --only-judge --checkpoints checkpoints/own
+      lets your own runs refuse what is none of their classes, see docs/classifier.md
 """
 
 
@@ -48,9 +54,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="modes of batch normalisation to measure (default: both)",
     )
     parser.add_argument(
+        "--queries",
+        type=int,
+        default=QUERIES,
+        metavar="INT",
+        help="queries on which checkpoints are judged, for each task (default: %(default)s)",
+    )
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
         "--only-write",
         action="store_true",
         help="measure nothing; write the tables from the stored results",
+    )
+    parts.add_argument(
+        "--only-judge",
+        action="store_true",
+        help="judge the checkpoints, for the index beside them, and write no tables",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="checkpoints to measure (default: all)"
@@ -59,11 +78,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = arguments.checkpoints
     if not folder.is_dir():
         raise errors.UserError(f"{folder}: no such folder; name the weights by --checkpoints")
-    if not arguments.only_write:
-        named = [folder / f"{name}.pkl" for name in arguments.names]
-        for path in named or sorted(folder.glob("*.pkl")):
+    named = [folder / f"{name}.pkl" for name in arguments.names]
+    paths = named or sorted(folder.glob("*.pkl"))
+    if not (arguments.only_write or arguments.only_judge):
+        for path in paths:
             results.measure(path, arguments.data, arguments.tasks, arguments.bn)
-    write(results.PROJECT, folder)
+    if not arguments.only_write:
+        judge(paths, arguments.data, arguments.queries, progress)
+    if not arguments.only_judge:
+        write(results.PROJECT, folder)
+
+
+def progress(items: Sequence, what: str) -> Iterator:
+    """Show how far judging has come."""
+    return watched(items, len(items), "batches", what)
 
 
 def write(project: Path, folder: Path) -> None:

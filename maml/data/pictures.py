@@ -129,6 +129,11 @@ def classes(folder: str | Path) -> list[Path]:
     return found
 
 
+def mean_count(classes: Sequence[Path]) -> float:
+    """Return how many pictures the folders of the classes have, in the mean."""
+    return sum(len(_pictures_in(folder)) for folder in classes) / len(classes)
+
+
 def read_support(classes: Sequence[Path], size: int) -> Pictures:
     """Read the pictures of the support.
 

@@ -16,6 +16,7 @@ class Stream(IntEnum):
     DISTORTIONS = 3
     TEST = 4
     PROGRESS = 5
+    STRANGERS = 6
 
 
 def generator(seed: int, stream: Stream, *more: int) -> np.random.Generator:

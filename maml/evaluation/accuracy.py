@@ -128,13 +128,9 @@ def evaluate_together(
 ) -> list[Result]:
     """Measure several classifiers, as `evaluate` one; they adapt alike, see `measure`."""
     processes = processes or Processes()
-    encoder = classifiers[0]
-    if isinstance(encoder, Encoder) and encoder.per_image:
-        if sampler.image_count < tasks * sampler.images_per_task:  # embed each image once
-            sampler = sampler.embedded(
-                lambda x: encoder.embed(paddle.to_tensor(x[None]))[0].numpy()
-            )
-            classifiers = [encoder.of_embeddings()]
+    if len(classifiers) == 1:
+        first, sampler = embed_once(classifiers[0], sampler, tasks)
+        classifiers = [first]
     total: list[Result] = []
     for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
         size = min(TASKS_AT_ONCE, tasks - start)
@@ -150,6 +146,22 @@ def evaluate_together(
             for whole, part in _arrays(total, results):
                 whole[start : start + size] = part
     return [Result(*map(processes.sum, result)) for result in total]
+
+
+def embed_once(classifier: Classifier, sampler: Sampler, tasks: int) -> tuple[Classifier, Sampler]:
+    """Return what embeds each image once, where that is possible and less work.
+
+    The classifier and the sampler give the same results; tasks hold embeddings instead of images.
+    """
+    per_image = isinstance(classifier, Encoder) and classifier.per_image
+    if not per_image or sampler.image_count >= tasks * sampler.images_per_task:
+        return classifier, sampler
+    encoder: Encoder = classifier  # type: ignore[assignment]
+
+    def embed(x: np.ndarray) -> np.ndarray:
+        return encoder.embed(paddle.to_tensor(x[None]))[0].numpy()
+
+    return encoder.of_embeddings(), sampler.embedded(embed)
 
 
 def _zeros(tasks: int, like: np.ndarray) -> np.ndarray:

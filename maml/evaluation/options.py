@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from maml.config import FIELDS, METRIC, MODES, check_method, checked, option
 from maml.system.errors import UserError
 
 GROUP = "what to change"
+OF_TASK = ("way", "shot", "query")
 
 
 def same(name: str) -> Any:
@@ -95,3 +97,22 @@ class TestOptions:
         keys = ("shot", "query", "inner_steps_test", "inner_batch_test", "refine")
         stated = {key: getattr(self, key) for key in (*keys, "distortions_test")}
         return {key: value for key, value in stated.items() if value is not None}
+
+    def stated(self) -> dict[str, Any]:
+        """What is stated, by name, but for the task, which is that of the images at hand."""
+        fields = [f for f in dataclasses.fields(self) if f.name not in OF_TASK]
+        values = {f.name: getattr(self, f.name) for f in fields}
+        return {f.name: values[f.name] for f in fields if values[f.name] != f.default}
+
+
+def options_from(stated: Mapping[str, Any]) -> TestOptions:
+    """Return the options of these names.
+
+    Raises:
+        UserError: if there is no such option, or its value is refused.
+    """
+    names = [f.name for f in dataclasses.fields(TestOptions) if f.name not in OF_TASK]
+    for name in stated:
+        if name not in names:
+            raise UserError(f"{name} is not an option; there are {', '.join(names)}")
+    return TestOptions(**stated)

@@ -62,10 +62,12 @@ def of_challenge(report: dict[str, Any]) -> str:
 def of_pictures(report: dict[str, Any]) -> str:
     """The predicted class of each of the user's own pictures."""
     width = max(len(query["picture"]) for query in report["queries"])
-    lines = [
-        f"{query['picture']:{width}}  {query['class']}  {100 * query['probability']:5.1f}%"
-        for query in report["queries"]
-    ]
+    lines = [f"{query['picture']:{width}}  {_told(query)}" for query in report["queries"]]
+    if "reject" in report:
+        lines.append(
+            f"refused: what is farther from every class than {1 - report['reject']:.0%} of members "
+            "are; usual is the share of members that are as far"
+        )
     if "accuracy" in report:
         share = 100 * report["accuracy"]
         lines.append(f"accuracy: {share:.1f}% of the pictures whose class is known")
@@ -79,6 +81,13 @@ def of_pictures(report: dict[str, Any]) -> str:
             *lines,
         ]
     )
+
+
+def _told(query: dict[str, Any]) -> str:
+    """The class of a picture, its probability, and how usual members are that are as far."""
+    usual = f"  usual {100 * query['typicality']:3.0f}%" if "typicality" in query else ""
+    likeliest = f"{query['likeliest']}  {100 * query['probability']:5.1f}%{usual}"
+    return likeliest if query["class"] is not None else f"none of these (nearest: {likeliest})"
 
 
 def _steps(report: dict[str, Any]) -> str:

@@ -210,11 +210,16 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def told_pictures(
-    support: Pictures, query: Pictures, probabilities: np.ndarray, most: int = 6
+    support: Pictures,
+    query: Pictures,
+    probabilities: np.ndarray,
+    refused: np.ndarray,
+    most: int = 6,
 ) -> Figure:
     """The support, class after class, and below all queries with the predicted class.
 
-    All are shown as the network sees them, up to `most` in a row. probabilities: [N_Q, way].
+    All are shown as the network sees them, up to `most` in a row. probabilities: [N_Q, way];
+    refused: [N_Q] bool, what is none of the classes.
     """
     across = min(most, max(len(support.x), len(query.x)))
     above, below = (-(-len(pictures.x) // across) for pictures in (support, query))
@@ -229,14 +234,12 @@ def told_pictures(
         axes.axis("off")
     for axes, n in zip(grid[:above].ravel(), np.argsort(support.y, kind="stable")):
         _show(axes, support.x[n, 0], support.classes[support.y[n]])
-    for axes, image, p, label in zip(grid[above:].ravel(), query.x, probabilities, query.y):
-        wrong = label >= 0 and label != p.argmax()
-        _show(
-            axes,
-            image[0],
-            f"{support.classes[p.argmax()]} {100 * p.max():.0f}%{'  ✗' if wrong else ''}",
-            WRONG if wrong else TRAINING,
-        )
+    each = zip(grid[above:].ravel(), query.x, probabilities, query.y, refused)
+    for axes, image, p, label, stranger in each:
+        wrong = label >= 0 and (stranger or label != p.argmax())
+        said = f"{support.classes[p.argmax()]} {100 * p.max():.0f}%"
+        said = "none of these" if stranger else said
+        _show(axes, image[0], f"{said}{'  ✗' if wrong else ''}", WRONG if wrong else TRAINING)
     return figure
 
 

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from maml.classifier.judged import INDEX_FILE
 from maml.config import METRIC, MODES, Config
-from maml.data.arrays import read_index
 from maml.system import files
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
+from maml.training.leakage import find_split
 
 Task = tuple[int, int]
 """way and shot"""
@@ -182,18 +183,6 @@ def read_known(path: Path, sha256: str) -> Report:
     return known if known.get("sha256") == sha256 else {"sha256": sha256, "results": []}
 
 
-def find_split(trained: Checkpoint, folders: Sequence[str]) -> str:
-    """Return the folder whose arrays are of the split that the checkpoint was trained on."""
-    split = trained.data.split
-    for folder in folders:
-        if read_index(folder).split == split:
-            return folder
-    raise UserError(
-        f"{trained.path}: was trained on the {split} split, which is not in {', '.join(folders)}; "
-        "name its arrays by --data"
-    )
-
-
 def evaluate(
     trained: Checkpoint, data: str, group: Sequence[Measurement], tasks: int
 ) -> list[Result]:
@@ -231,6 +220,8 @@ def measurement_of(result: Result) -> Measurement:
 def read_reports(folder: Path) -> Iterator[tuple[str, Report]]:
     """Yield the name and contents of each JSON file in `folder`, with results on Omniglot only."""
     for path in sorted(folder.glob("*.json")):
+        if path.name == INDEX_FILE:
+            continue
         report = json.loads(path.read_text(encoding="utf-8"))
         report["results"] = [r for r in report["results"] if r["data"] == "omniglot"]
         yield path.stem, report

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maml.config import GRADIENT, MODES
+from maml.reports import strangers
 from maml.reports.results import (
     KINDS,
     TASKS,
@@ -276,6 +277,7 @@ def rewrite(path: Path, folder: Path) -> str:
         columns: list[Column] = ["method", "bn", *table.columns, "weights, time"]
         made = format_table(build_rows(folder, table, root), columns, language)
         text = replace_part(text, name, made)
+    text = replace_part(text, strangers.MARKER, strangers.format_strangers(folder, language, root))
     columns = ["method", "bn", *TASKS, "weights", "training"]
     return replace_part(
         text, SHORT, format_table(build_short_rows(folder, root), columns, language)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from maml.data.arrays import Index
+from collections.abc import Sequence
+
+from maml.data.arrays import Index, read_index
 from maml.data.splits import character_of
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint
@@ -41,3 +43,15 @@ def check_data(trained: Checkpoint, index: Index, part: str) -> str | None:
             f"(Pillow {theirs.pillow} there, {index.pillow} here)"
         )
     return None
+
+
+def find_split(trained: Checkpoint, folders: Sequence[str]) -> str:
+    """Return the folder whose arrays are of the split that the checkpoint was trained on."""
+    split = trained.data.split
+    for folder in folders:
+        if read_index(folder).split == split:
+            return folder
+    raise UserError(
+        f"{trained.path}: was trained on the {split} split, which is not in {', '.join(folders)}; "
+        "name its arrays by --data"
+    )

@@ -1,4 +1,4 @@
-"""Learners with a checkpoint's weights."""
+"""Learners and classifiers with a checkpoint's weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from maml.algorithms.learner import Learner
+from maml.algorithms.finetune import FineTune
+from maml.algorithms.learner import Classifier, Learner
 from maml.algorithms.maml_plus_plus import MAMLPlusPlus
+from maml.algorithms.metric import MetricLearner
 from maml.config import METRIC, Config
+from maml.evaluation.options import TestOptions
 from maml.networks.file import Builder
 from maml.system.errors import UserError
 from maml.training.build import build_learner
@@ -50,6 +53,26 @@ def restore(
     image_size = trained.data.image_size
     set_weights(learner, fitting(learner, trained), trained.running, image_size, trained.path)
     return learner
+
+
+def classifier_of(
+    trained: Checkpoint,
+    options: TestOptions,
+    bn: str,
+    way: int | None = None,
+    builder: Builder | None = None,
+) -> Classifier:
+    """Return the checkpoint's classifier, changed by `options`, for `way` classes.
+
+    Raises:
+        UserError: if it does not serve so many classes, or an option is not for its method.
+    """
+    options.check_method(trained.config.algorithm)
+    learner = restore(trained, way or options.way, builder, bn=bn, **options.changes())
+    if options.finetune is None:
+        return learner
+    assert isinstance(learner, MetricLearner)
+    return FineTune(learner, options.finetune, options.finetune_rate, options.entropy)
 
 
 def inner_lr_scale(config: Config, way: int) -> float:

@@ -10,6 +10,7 @@ from helpers import ROOT
 from PIL import Image
 
 import maml
+from maml.algorithms.metric import MetricLearner
 from maml.data import pictures, stand_in
 from maml.data.arrays import convert
 from maml.system import safe_pickle
@@ -105,11 +106,104 @@ def test_each_class_counts_the_same_whatever_its_number_of_images(name, drawings
     assert np.allclose(found, expected.predict_proba(asked), atol=1e-4)
 
 
+def test_more_images_and_another_class_are_as_if_they_had_been_there_from_the_start(
+    name, drawings, tmp_path
+):
+    """Though one is added to what was saved and loaded."""
+    images, labels = support(drawings, counts=(2, 3, 1, 1, 2))
+    asked, _ = queries(drawings)
+    expected = maml.load(name).fit(images, labels)
+    few = [n for n, label in enumerate(labels) if label != "b" and n]
+    model = maml.load(name).fit(images[few], [labels[n] for n in few])
+    assert model.classes_ == list("acde")
+    model.add(images[0], "a").save(tmp_path / "a.pkl")
+    model = maml.load(tmp_path / "a.pkl")
+    assert model.add(images[2:5], "b") is model and model.classes_ == list("abcde")
+    assert np.allclose(model.predict_proba(asked), expected.predict_proba(asked), atol=1e-5)
+    if name == "maml_5w1s":
+        with pytest.raises(UserError, match="was trained for way 5"):
+            model.add(drawings[5, 0], "f")
+        assert model.classes_ == list("abcde")
+
+
+def test_metric_methods_embed_new_images_alone(drawings, monkeypatch):
+    embedded = []
+    embed = MetricLearner.embed
+
+    def counted(self, x):
+        embedded.append(x.shape[1])
+        return embed(self, x)
+
+    monkeypatch.setattr(MetricLearner, "embed", counted)
+    model = maml.load("protonet_60w1s").fit(*support(drawings))
+    model.add(drawings[5, :2], "f").add(drawings[0, 4], "a")
+    assert embedded == [15, 2, 1]
+
+
 def test_an_answer_depends_on_no_other_query(name, drawings):
     model = maml.load(name).fit(*support(drawings))
     asked, _ = queries(drawings)
     alone = np.concatenate([model.predict_proba(image[None]) for image in asked])
     assert np.allclose(alone, model.predict_proba(asked), atol=1e-4)
+
+
+def test_pictures_of_none_of_the_classes_are_refused(name, drawings, tmp_path):
+    """Most drawings of five other characters are, and few of the five that were learned."""
+    model = maml.load(name).fit(*support(drawings))
+    members, _ = queries(drawings)
+    strangers = drawings[WAY:, 10:13].reshape(-1, 28, 28)
+    p = model.predict_proba(members)
+    usual, unusual = model.typicality(members), model.typicality(strangers)
+    assert usual.min() >= 0 and usual.max() <= 1 and np.median(usual) > 4 * np.median(unusual)
+    kept = model.predict(members, reject=0.05)
+    assert kept == [
+        label if share >= 0.05 else None for label, share in zip(model.predict(members), usual)
+    ]
+    refused = model.predict(strangers, reject=0.05).count(None) / len(strangers)
+    assert refused > 0.5 > kept.count(None) / len(members)
+    assert model.predict(strangers, reject=0.5).count(None) >= refused * len(strangers)
+    assert (model.predict_proba(members) == p).all()
+    alone = np.concatenate([model.typicality(image) for image in members])
+    assert np.allclose(alone, usual, atol=1e-3)
+    model.save(tmp_path / "a.pkl")
+    again = maml.load(tmp_path / "a.pkl")
+    assert (again.typicality(strangers) == unusual).all()
+    assert again.predict(members, reject=0.05) == kept
+
+
+def test_confidence_is_calibrated_for_the_task_at_hand(drawings):
+    """The temperature is that of the nearest task; which class is likeliest stays."""
+    few, more = maml.load("matching_20w1s"), maml.load("matching_20w1s")
+    few.fit(*support(drawings, (1,) * WAY))
+    more.fit(*support(drawings, (5,) * WAY))
+    assert (few.fitted.judged[:2], more.fitted.judged[:2]) == ((5, 1), (5, 5))
+    p = few.predict_proba(drawings[0, 10:12])
+    few.judged = []
+    few.fit(*support(drawings, (1,) * WAY))
+    plain = few.predict_proba(drawings[0, 10:12])
+    temperature = more.judged[0].temperature
+    powers = plain ** (1 / temperature)
+    assert temperature != 1
+    assert np.allclose(p, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_strangers_are_told_only_where_it_is_known_how_near_members_are(drawings, tmp_path):
+    asked = drawings[0, 10]
+    for reject in (0, 1, -1, 5):
+        with pytest.raises(UserError, match=f"between 0 and 1, such as 0.05, not {reject}"):
+            maml.load("protonet_60w1s").fit(*support(drawings)).predict(asked, reject=reject)
+    changed = maml.load("maml_5w1s", inner_steps_test=1).fit(*support(drawings))
+    with pytest.raises(UserError, match="as they were judged; drop inner_steps_test"):
+        changed.predict(asked, reject=0.05)
+    seen = maml.load("protonet_60w1s_train_val").fit(*support(drawings))
+    with pytest.raises(UserError, match="was trained on validation characters too"):
+        seen.typicality(asked)
+    path = tmp_path / "mine.pkl"
+    path.write_bytes((ROOT / "checkpoints" / "protonet_60w1s.pkl").read_bytes())
+    unknown = maml.load(path).fit(*support(drawings))
+    with pytest.raises(UserError, match=f"mine.pkl: was not judged.*--checkpoints {tmp_path}"):
+        unknown.predict(asked, reject=0.05)
+    assert unknown.predict(asked) == ["a"]
 
 
 def test_images_are_what_a_user_has(drawings, tmp_path):
@@ -182,8 +276,9 @@ def test_arrays_of_other_sizes_are_pictures_of_any_depth(drawings, kind):
 def test_mistakes_are_told_in_a_sentence(drawings, tmp_path):
     model = maml.load("maml_5w1s")
     images, labels = support(drawings)
-    with pytest.raises(UserError, match="learned no classes yet: call fit first"):
-        model.predict(images)
+    for call in (model.predict, model.typicality, lambda x: model.add(x, "a")):
+        with pytest.raises(UserError, match="learned no classes yet: call fit first"):
+            call(images)
     with pytest.raises(UserError, match="there are 15 images, but 14 labels"):
         model.fit(images, labels[:-1])
     with pytest.raises(UserError, match="at least two classes"):
@@ -223,7 +318,12 @@ def test_options_are_those_of_an_evaluation_and_are_kept(drawings, tmp_path):
     model.save(tmp_path / "a.pkl")
     assert (maml.load(tmp_path / "a.pkl").predict_proba(asked) == one).all()
     with pytest.raises(UserError, match="refine is for protonet, not for maml; drop it"):
-        maml.load("maml_5w1s", refine=3).fit(images, labels)
+        maml.load("maml_5w1s", refine=3)
+    for name in ("way", "steps"):
+        with pytest.raises(UserError, match=f"{name} is not an option; there are inner_steps_test"):
+            maml.load("maml_5w1s", **{name: 3})
+    tuned = maml.load("protonet_60w1s", finetune=2).fit(images, labels)
+    assert tuned.predict(images[:1]) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,47 @@ def test_a_class_with_more_pictures_does_not_count_more(mine):
     for copy in ("2b.png", "2c.png", "2d.png"):
         sketch(mine / "support" / "bar" / copy, "bar", -3)
     assert probabilities() == pytest.approx(before, abs=2e-4)
+
+
+def test_what_is_none_of_the_classes_is_refused(mine):
+    """A circle is neither a bar nor a cross; what was asked before is answered as before."""
+    image = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(image).ellipse([40, 40, 160, 160], outline=0, width=7)
+    image.save(mine / "query/c.png")
+    plain = json.loads(asked(mine, "--json").stdout)
+    refusing = json.loads(asked(mine, "--json", "--reject", 0.05).stdout)
+    assert "reject" not in plain and refusing["reject"] == 0.05
+    for before, after in zip(plain["queries"], refusing["queries"]):
+        stranger = after["picture"].endswith("c.png")
+        assert after["class"] == (None if stranger else before["class"])
+        assert (after["typicality"] < 0.05) == stranger
+        assert after["likeliest"] == before["likeliest"] == before["class"]
+        assert after["probabilities"] == before["probabilities"]
+    said = asked(mine, "--reject", 0.05, "--figures", mine / "figures").stdout.splitlines()
+    (line,) = [line for line in said if "query/c.png" in line]
+    assert "none of these (nearest: " in line and "usual   0%" in line
+    assert any(
+        line.startswith("refused: what is farther from every class than 95%") for line in said
+    )
+    assert sum("none of these" in line for line in said) == 1
+
+
+def test_refusing_asks_for_own_pictures_and_a_share(mine):
+    said = asked(mine, "--reject", 5, status=2)
+    assert "reject must be between 0 and 1, such as 0.05, not 5" in said.stderr
+    said = command("evaluate", "--checkpoint", "protonet_60w1s", "--reject", 0.05, status=2)
+    assert "--reject is for your own pictures; name them by --support" in said.stderr
+
+
+def test_the_number_of_pictures_counts_in_the_choice_of_weights(mine):
+    """Two pictures of each class, or nine, are judged by the tasks nearest to these."""
+
+    def weights():
+        flags = ["--support", mine / "support", "--query-images", mine / "query"]
+        return command("evaluate", *flags).stderr
+
+    assert "expected accuracy" in weights() and "as in 5-way 1-shot tasks" in weights()
+    for kind in ("bar", "cross"):
+        for n in range(3, 10):
+            sketch(mine / "support" / kind / f"{n}.png", kind, n)
+    assert "as in 5-way 5-shot tasks" in weights()

@@ -85,13 +85,14 @@ def test_all_own_pictures_are_shown_in_up_to_six_columns():
 
     support, query = some(8, [0] * 7 + [1]), some(16, [0] * 15 + [1])
     probabilities = np.tile([0.9, 0.1], (16, 1))
-    figure = plots.told_pictures(support, query, probabilities)
+    refused = np.arange(16) == 1
+    figure = plots.told_pictures(support, query, probabilities, refused)
     shown = [axes for axes in figure.axes if axes.images]
     titles = [axes.get_title() for axes in shown]
     assert titles[:8] == ["a"] * 7 + ["b"]
-    assert titles[8:] == ["a 90%"] * 15 + ["a 90%  ✗"]
+    assert titles[8:] == ["a 90%", "none of these  ✗", *["a 90%"] * 13, "a 90%  ✗"]
     columns = {axes.get_subplotspec().colspan.start for axes in shown}
     rows = {axes.get_subplotspec().rowspan.start for axes in shown}
     assert columns == set(range(6)) and rows == set(range(5))
-    few = plots.told_pictures(some(2, [0, 1]), some(1, [-1]), probabilities[:1])
+    few = plots.told_pictures(some(2, [0, 1]), some(1, [-1]), probabilities[:1], refused[:1])
     assert len(few.axes) == 4 and "✗" not in few.axes[2].get_title()
