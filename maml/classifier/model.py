@@ -50,7 +50,7 @@ class FewShotClassifier:
         self.options = {"bn": "inductive", **options}
         self.classes_: list[Hashable] | None = None
         self._support: tuple[np.ndarray, np.ndarray] | None = None
-        self._adapted: Any = None
+        self._states: list[Any] = []  # what the learner adapted to, before and after each step
         self._learner: Any = None
         self._columns: list[int] = []  # the network's output for each of classes_
         self._lock = threading.Lock()
@@ -91,8 +91,8 @@ class FewShotClassifier:
         x, y = self._ordered(x, y)
         x, y = balanced(x, y, self.trained.config.algorithm)
         with self._lock:
-            *_, adapted = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
-            self._learner, self._adapted, self._support = learner, adapted, (x, y)
+            states = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
+            self._learner, self._states, self._support = learner, list(states), (x, y)
             self.classes_, self._columns = classes, [outputs[label] for label in classes]
         return self
 
@@ -119,13 +119,25 @@ class FewShotClassifier:
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """Return the probability of each class, [N, way], columns as in `classes_`."""
-        if self._adapted is None:
+        return self._probabilities(images, -1)[0]
+
+    def proba_by_step(self, images: Any) -> np.ndarray:
+        """Return these probabilities before and after each update step, [steps + 1, N, way].
+
+        Methods without update steps have one step only: the last is always `predict_proba`'s.
+        """
+        return self._probabilities(images, 0)
+
+    def _probabilities(self, images: Any, first: int) -> np.ndarray:
+        """The probabilities of each state from number `first` on."""
+        if not self._states:
             raise UserError("this classifier has learned no classes yet: call fit first")
         x = as_images(images, self.image_size)
         with self._lock:
-            scores = self._learner.predict(self._adapted, paddle.to_tensor(x[None]))
-            p = paddle.nn.functional.softmax(scores[0], axis=-1).numpy()
-            return p[:, self._columns]
+            queries = paddle.to_tensor(x[None])
+            scores = [self._learner.predict(state, queries)[0] for state in self._states[first:]]
+            p = paddle.nn.functional.softmax(paddle.stack(scores), axis=-1).numpy()
+            return p[..., self._columns]
 
     def predict(self, images: Any) -> list[Hashable]:
         """Return the most probable class of each image."""
