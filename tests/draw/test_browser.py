@@ -1,67 +1,18 @@
 """Pages in a real browser: VisualDL's, and the one to draw on."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from browsing import eventually, in_a_browser, stroke
 from helpers import free_port, train
 
 from maml.draw.server import create, find_models
 
-CHROMIUM, DRIVER = (
-    shutil.which("chromium") or shutil.which("chromium-browser"),
-    shutil.which("chromedriver"),
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="no Chromium: install Debian's chromium and chromium-driver",
-    ),
-]
-QUIET = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-proxy-server",
-]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [
-        *QUIET,
-        "--window-size=1200,900",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def eventually(condition, seconds=60.0):
-    """What `condition` returns as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.2)
-    return found
+pytestmark = in_a_browser
 
 
 @pytest.fixture(scope="module")
@@ -148,23 +99,6 @@ def page(checkpoints):
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def stroke(browser, canvas, points):
-    """Draw a line through points given in shares of the canvas."""
-    from selenium.webdriver import ActionChains
-
-    width, height = canvas.size["width"], canvas.size["height"]
-    places = [(round((x - 0.5) * width), round((y - 0.5) * height)) for x, y in points]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    pen = (
-        ActionChains(browser, duration=20)
-        .move_to_element_with_offset(canvas, *places[0])
-        .click_and_hold()
-    )
-    for place in places[1:]:
-        pen.move_to_element_with_offset(canvas, *place)
-    pen.release().perform()
 
 
 BAR = [[(0.5, 0.15), (0.5, 0.85)]]
