@@ -6,7 +6,7 @@ import { EXAMPLES } from "./examples.js";
 import { EMPTY, Pad } from "./pad.js";
 import * as pictures from "./pictures.js";
 import { Refusal, ask, send } from "./server.js";
-import { chooseLanguage, known, listed, switchLanguage, text } from "./texts.js";
+import { chooseLanguage, known, switchLanguage, text } from "./texts.js";
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRST", MOST_SHOTS = 5, MOST_PAST = 100, KEY = "draw-a-few";
 const ICONS = {
@@ -132,9 +132,9 @@ function quiet() {
 
 async function think() {
   const now = ++turn, stale = () => now !== turn;
-  const waiting = { stale, unreachable: () => { adapted = null; tell({ says: "", trouble: ["unreachable"] }); } };
+  const waiting = { stale, unreachable: () => tell({ says: "", trouble: ["unreachable"] }) };
   const missing = classes.filter(one => !one.pads.some(pad => pad.used && !pad.refused));
-  if (missing.length) { tell({ says: ["missing", { names: listed(missing.map(nameOf)) }] }); return; }
+  if (missing.length) { tell({ says: ["missing", { names: missing.map(nameOf) }] }); return; }
   try {
     if (!adapted) await teach(waiting);
     if (stale()) return;

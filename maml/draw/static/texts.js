@@ -1,7 +1,7 @@
 // What the page says, in each language; {} are values. Elements name their texts: data-text for what
 // they show, data-label for assistive technology, data-title for a tooltip.
 
-const TEXTS = {
+export const TEXTS = {
   en: {
     title: "Draw a few, it learns",
     introduction: "Invent two or more characters. Draw each once or up to five times, as examples. Then draw one of them again in the large field: a network that was trained to learn from few examples, and never saw yours, says which it is.",
@@ -99,13 +99,13 @@ function setLanguage(tag) {
   translate(document.body);
 }
 
+// The text of this key with its values; a value that is a list is joined.
 export function text(key, values = {}) {
-  return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const written = value => (Array.isArray(value) ? value.join(language === "zh" ? "、" : ", ") : value);
+  return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => written(values[name]));
 }
 
 export const known = key => key in TEXTS.en;
-
-export const listed = names => names.join(language === "zh" ? "、" : ", ");
 
 function translate(root) {
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = text(element.dataset.text);
