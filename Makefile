@@ -38,7 +38,7 @@ test: lint  ## all tests, and those of derivatives, training and evaluation on P
 # What `pip install paddlepaddle-gpu` resolves to is 2.6.2, so its CPU build stands in for it here.
 $(OLD_VENV)/ready: requirements-cpu.txt requirements-dev.txt
 	$(PYTHON) -m venv $(OLD_VENV)
-	$(OLD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 'numpy<2' opencv-python-headless pillow visualdl pyyaml tqdm matplotlib flask \
+	$(OLD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 'numpy<2' opencv-python-headless pillow visualdl pyyaml tqdm matplotlib flask waitress \
 		setuptools -r requirements-dev.txt
 	touch $@
 

@@ -39,7 +39,7 @@ class Fitted(NamedTuple):
     classes: list[Hashable]
     columns: list[int]  # the network's output for each class
     classifier: Classifier
-    adapted: Any
+    states: list[Any]  # what it adapted to, before and after each update step
     y: np.ndarray  # the outputs of the images that it adapted to
     judged: Judged | None
     """what its scores are worth, where that is known"""
@@ -167,14 +167,14 @@ class FewShotClassifier:
         # copies of an image teach nothing of how far members are from each other
         shot = len({image.tobytes() for image in x}) / way
         with self._lock:
-            adapted, all_y = self._adapt(classifier, x, y)
+            states, all_y = self._adapt(classifier, x, y)
             self._fitted = Fitted(
                 x,
                 [named[k] for k in y],
                 classes,
                 [output[label] for label in classes],
                 classifier,
-                adapted,
+                states,
                 all_y,
                 nearest(self.judged, way, shot) if self._is_as_judged() else None,
             )
@@ -182,7 +182,7 @@ class FewShotClassifier:
 
     def _adapt(
         self, classifier: Classifier, x: np.ndarray, y: np.ndarray
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[list[Any], np.ndarray]:
         """Learn the support; where its embeddings are enough, embed images that are new."""
         if isinstance(classifier, Encoder) and classifier.per_image:
             keys = [image.tobytes() for image in x]
@@ -196,8 +196,7 @@ class FewShotClassifier:
         else:
             learner = classifier
         x, y = balanced(x, y, self.trained.config.algorithm)
-        *_, adapted = learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))
-        return adapted, y
+        return list(learner.adapt(paddle.to_tensor(x[None]), paddle.to_tensor(y[None]))), y
 
     def _test_options(self) -> TestOptions:
         options = options_from(self.options)
@@ -212,12 +211,17 @@ class FewShotClassifier:
         fitted = self.fitted
         with self._lock:
             query = paddle.to_tensor(x[None])
-            scores = found = fitted.classifier.predict(fitted.adapted, query)
+            scores = found = fitted.classifier.predict(fitted.states[-1], query)
             if near:
                 y = paddle.to_tensor(fitted.y[None])
-                found = nearness(fitted.classifier, fitted.adapted, y, query, scores)
-        temperature = fitted.judged.temperature if fitted.judged else 1.0
-        return softmax(scores[0].numpy(), temperature)[:, fitted.columns], found[0].numpy()
+                found = nearness(fitted.classifier, fitted.states[-1], y, query, scores)
+        return self._probabilities(scores), found[0].numpy()
+
+    def _probabilities(self, scores: paddle.Tensor) -> np.ndarray:
+        """Probabilities [N, way] by the columns of `classes_`, of scores [1, N, way]."""
+        judged = self.fitted.judged
+        p = softmax(scores[0].numpy(), judged.temperature if judged else 1.0)
+        return p[:, self.fitted.columns]
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """Return the probability of each class, [N, way], columns as in `classes_`.
@@ -225,6 +229,17 @@ class FewShotClassifier:
         They are calibrated on validation characters where the weights were judged on these.
         """
         return self._answer(as_images(images, self.image_size))[0]
+
+    def proba_by_step(self, images: Any) -> np.ndarray:
+        """Return the probabilities before and after each update step, [steps + 1, N, way].
+
+        Methods without update steps have one step only: the last is always `predict_proba`'s.
+        """
+        fitted, x = self.fitted, as_images(images, self.image_size)
+        with self._lock:
+            query = paddle.to_tensor(x[None])
+            scores = [fitted.classifier.predict(state, query) for state in fitted.states]
+        return np.stack([self._probabilities(each) for each in scores])
 
     def typicality(self, images: Any) -> np.ndarray:
         """Return how usual it is for members of a class to be as far from it, 0 to 1, [N].
@@ -333,7 +348,7 @@ class FewShotClassifier:
         else:
             fitted = self._fitted
             temperature = fitted.judged.temperature if fitted.judged else 1.0
-            layer = export.fitted_layer(fitted.classifier, fitted.adapted)
+            layer = export.fitted_layer(fitted.classifier, fitted.states[-1])
             layer = export.Scores(layer, fitted.columns, temperature)
             described = {"labels": _plain(fitted.classes, "exported")}
         if self._test_options().distortions_test or self.trained.config.distortions_test:

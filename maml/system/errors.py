@@ -18,6 +18,7 @@ PACKAGES = {  # of modules that an installation may lack, with what brings them
     "matplotlib": "Matplotlib is not installed; install it: pip install matplotlib",
     "cv2": "OpenCV is not installed; install it: pip install opencv-python-headless",
     "flask": "Flask is not installed; install it: pip install flask",
+    "waitress": "waitress is not installed; install it: pip install waitress",
 }
 
 

@@ -384,3 +384,18 @@ def test_a_name_is_found_before_no_file(tmp_path, monkeypatch):
     assert maml.load("maml_5w1s").trained.path == ROOT / "checkpoints" / "maml_5w1s.pkl"
     with pytest.raises(UserError, match="maml_6w1s: no weights of this name; the names are fomaml"):
         maml.load("maml_6w1s")
+
+
+@pytest.mark.parametrize("name, steps", [("maml_5w1s", 3), ("protonet_60w1s", None)])
+def test_probabilities_are_known_before_and_after_each_step(name, steps, drawings):
+    """After k of them, they are those of a classifier with k steps; columns are as in classes_."""
+    asked, _ = queries(drawings, "dcbae")
+    changes = {} if steps is None else {"inner_steps_test": steps}
+    model = maml.load(name, **changes).fit(*support(drawings, names="dcbae"))
+    p = model.proba_by_step(asked)
+    assert p.shape == ((steps or 0) + 1, 15, WAY) and np.array_equal(
+        p[-1], model.predict_proba(asked)
+    )
+    for k in range(steps or 0):
+        fewer = maml.load(name, inner_steps_test=k).fit(*support(drawings, names="dcbae"))
+        assert np.allclose(p[k], fewer.predict_proba(asked), atol=1e-5)

@@ -1,67 +1,15 @@
-"""Pages in a real browser: VisualDL's, and the one to draw on."""
+"""VisualDL's page in a real browser."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
+from browsing import eventually, in_a_browser
 from helpers import free_port, train
 
-from maml.draw.server import create, find_models
-
-CHROMIUM, DRIVER = (
-    shutil.which("chromium") or shutil.which("chromium-browser"),
-    shutil.which("chromedriver"),
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="no Chromium: install Debian's chromium and chromium-driver",
-    ),
-]
-QUIET = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-proxy-server",
-]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [
-        *QUIET,
-        "--window-size=1200,900",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def eventually(condition, seconds=60.0):
-    """What `condition` returns as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.2)
-    return found
+pytestmark = in_a_browser
 
 
 @pytest.fixture(scope="module")
@@ -130,80 +78,3 @@ def test_visualdl_shows_runs_and_curves(browser, checkpoints):
     finally:
         os.killpg(server.pid, 15)
         server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def page(checkpoints):
-    from werkzeug.serving import make_server
-
-    server = make_server(
-        "127.0.0.1",
-        0,
-        create(find_models(checkpoints / "checkpoints")),
-        threaded=True,
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def stroke(browser, canvas, points):
-    """Draw a line through points given in shares of the canvas."""
-    from selenium.webdriver import ActionChains
-
-    width, height = canvas.size["width"], canvas.size["height"]
-    places = [(round((x - 0.5) * width), round((y - 0.5) * height)) for x, y in points]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    pen = (
-        ActionChains(browser, duration=20)
-        .move_to_element_with_offset(canvas, *places[0])
-        .click_and_hold()
-    )
-    for place in places[1:]:
-        pen.move_to_element_with_offset(canvas, *place)
-    pen.release().perform()
-
-
-BAR = [[(0.5, 0.15), (0.5, 0.85)]]
-RING = [[(0.5, 0.2), (0.8, 0.5), (0.5, 0.8), (0.2, 0.5), (0.5, 0.2)]]
-
-
-@pytest.mark.parametrize("size", [(1200, 900), (390, 800)], ids=["desktop", "phone"])
-def test_two_classes_are_drawn_and_a_query_is_told(browser, page, size):
-    from selenium.webdriver.common.by import By
-
-    browser.set_window_size(*size)
-    browser.get(page)
-    says = eventually(lambda: browser.find_element(By.ID, "says"))
-    eventually(lambda: "Draw an example of A, B" in says.text)
-    assert [b.text for b in browser.find_elements(By.CSS_SELECTOR, "#algorithms button")] == [
-        "MAML",
-        "Prototypical networks",
-    ]
-    for k, drawing in enumerate((BAR, RING)):
-        row = browser.find_elements(By.CSS_SELECTOR, ".class")[k]
-        for line in drawing:
-            stroke(browser, row.find_element(By.CSS_SELECTOR, "canvas"), line)
-    eventually(lambda: "It has learned" in says.text)
-    for method in ("MAML", "Prototypical networks"):
-        next(
-            b
-            for b in browser.find_elements(By.CSS_SELECTOR, "#algorithms button")
-            if b.text == method
-        ).click()
-        for drawing, letter in ((BAR, "A"), (RING, "B")):
-            if (clear := browser.find_element(By.CSS_SELECTOR, "#querypad button")).is_displayed():
-                clear.click()
-            for line in drawing:
-                stroke(browser, browser.find_element(By.ID, "query"), line)
-            eventually(lambda: f"This is {letter}." in says.text)
-    assert len(browser.find_elements(By.CSS_SELECTOR, "#chances .row")) == 2
-    width, shown = browser.execute_script(
-        "return [document.documentElement.scrollWidth, window.innerWidth]"
-    )
-    assert width <= shown  # nothing sticks out of a phone
-    browser.find_element(By.ID, "again").click()
-    eventually(lambda: "Draw an example of A, B" in says.text)

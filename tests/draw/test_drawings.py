@@ -1,0 +1,82 @@
+"""Drawings, pictures, and the folder that is made of them."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from drawn import BAR, CROSS, as_image, as_url, png
+from PIL import Image, ImageDraw, ImageFilter
+
+from maml.data import pictures
+from maml.draw.drawings import SIDE, Refused, folder, folder_names, read_drawing, read_picture, seen
+from maml.draw.memory import Latest
+from maml.system.errors import UserError
+
+
+@pytest.fixture
+def photograph(rng) -> Image.Image:
+    """A letter in blue ink on shaded, noisy paper, not in its middle."""
+    image = Image.new("RGB", (500, 400), (236, 230, 214))
+    ImageDraw.Draw(image).line([(90, 300), (150, 100), (210, 300)], (30, 40, 120), 9, "curve")
+    ImageDraw.Draw(image).line([(115, 230), (185, 235)], (30, 40, 120), 9)
+    values = np.asarray(image.filter(ImageFilter.GaussianBlur(1)), float)
+    shaded = values * np.linspace(0.55, 1, 500)[None, :, None] + rng.normal(0, 4, values.shape)
+    return Image.fromarray(shaded.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_picture_becomes_the_drawing_that_the_support_flag_reads(photograph, tmp_path, kind):
+    file = tmp_path / f"letter.{kind}"
+    photograph.save(file)
+    expected = pictures.read(file, 28)[0]
+    drawing = as_image(read_picture(as_url(photograph, kind)))
+    assert drawing.size == (SIDE, SIDE) and drawing.mode == "LA"
+    paper = Image.new("LA", drawing.size, "white")
+    found = read_drawing(
+        as_url(Image.alpha_composite(*(i.convert("RGBA") for i in (paper, drawing)))), 28
+    )
+    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.97
+
+
+def test_a_picture_of_nothing_is_refused_with_its_reason():
+    with pytest.raises(Refused, match="a picture is blank") as raised:
+        read_picture(png())
+    assert raised.value.reason == "blank"
+
+
+def test_a_picture_that_is_too_large_is_refused_before_it_is_read():
+    with pytest.raises(UserError, match="50 megapixels at most"):
+        read_picture(as_url(Image.new("1", (10_000, 5001))))
+
+
+def test_what_the_network_sees_is_shown_as_ink_on_paper():
+    image = read_drawing(BAR, 28)
+    assert np.array_equal(255 - np.asarray(as_image(seen(image))), image) and image.max() > 100
+
+
+def test_the_folder_is_read_by_the_support_flag_as_the_page_read_it(tmp_path):
+    written = folder(["house", "鱼"], [[BAR, CROSS], [CROSS]])
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
+        assert archive.namelist() == ["house/1.png", "house/2.png", "鱼/1.png"]
+        archive.extractall(tmp_path)
+    read = pictures.read_support(pictures.classes(tmp_path), 28)
+    assert read.classes == ["house", "鱼"] and read.y.tolist() == [0, 0, 1]
+    drawn = [read_drawing(url, 28) for url in (BAR, CROSS, CROSS)]
+    assert np.array_equal(np.rint(255 * read.x[:, 0]), drawn)
+
+
+def test_names_of_folders_are_distinct_and_allowed_everywhere():
+    names = ["A", "a", "A", "../up", ".hidden", "a/b", "", " . ", "con", "x" * 99, "COM1.txt"]
+    found = folder_names(names)
+    assert found[:4] == ["A", "a 2", "A 3", "_up"] and found[4:6] == ["hidden", "a_b"]
+    assert found[6:9] == ["class 7", "class 8", "_con"] and len(found[9]) == 60
+    assert found[10] == "_COM1.txt" and len({name.casefold() for name in found}) == len(names)
+
+
+def test_the_latest_are_kept_and_asking_renews():
+    kept = Latest(2)
+    kept.keep("a", 1), kept.keep("b", 2)
+    assert kept.get("a") == 1
+    kept.keep("c", 3)
+    assert [kept.get(key) for key in "abc"] == [1, None, 3]
