@@ -73,9 +73,9 @@ class GradientLearner(ABC):
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
         """Return scores [T, N, way] of query images [T, N, 1, H, W]."""
         with paddle.no_grad():
-            if not self.transductive:
-                return self.inductive(adapted, query_x)
-            return self.in_parts(self.network, query_x, adapted.theta)
+            if self.transductive or self.network.per_image:  # which is inductive by itself
+                return self.in_parts(self.network, query_x, adapted.theta)
+            return self.inductive(adapted, query_x)
 
     @abstractmethod
     def inductive(self, adapted: Adapted, query_x: Tensor) -> Tensor:

@@ -296,3 +296,21 @@ def test_indices_within_alphabets_are_those_of_the_images_that_are_drawn():
         c, d, _ = names(x)
         assert (picks.row == c).all() and (picks.drawing == d).all()
     assert one.rng.bit_generator.state == other.rng.bit_generator.state
+
+
+def test_with_replacement_any_class_and_drawing_may_come_again(rng):
+    """Two of five labels are of one of 12 classes with probability 1 - 12! / (7! 12^5) = 0.618; a
+    query is one of the two support drawings of a label with probability 1 - (19 / 20)^2 = 0.0975.
+    """
+    tasks = TaskSampler(named_images(), 5, 2, 1, rng, replacement=True).sample(2000)
+    (support, drawn, _), (_, asked, _) = names(tasks.support_x), names(tasks.query_x)
+    by_label = np.argsort(tasks.support_y, axis=1, kind="stable")
+    classes, drawings = (
+        np.take_along_axis(a, by_label, axis=1).reshape(2000, 5, 2) for a in (support, drawn)
+    )
+    assert (classes[..., 0] == classes[..., 1]).all()
+    shared = [len(set(row)) < 5 for row in classes[..., 0]]
+    assert np.mean(shared) == pytest.approx(0.618, abs=0.05)
+    queries = np.take_along_axis(asked, np.argsort(tasks.query_y, axis=1), axis=1)
+    again = (drawings == queries[..., None]).any(axis=2)
+    assert again.mean() == pytest.approx(0.0975, abs=0.015)
