@@ -314,3 +314,23 @@ def test_with_replacement_any_class_and_drawing_may_come_again(rng):
     queries = np.take_along_axis(asked, np.argsort(tasks.query_y, axis=1), axis=1)
     again = (drawings == queries[..., None]).any(axis=2)
     assert again.mean() == pytest.approx(0.0975, abs=0.015)
+
+
+@pytest.mark.parametrize("shot", [1, 2])
+def test_by_drawer_all_classes_of_a_task_have_the_same_drawings(rng, shot):
+    """Those of the support are none of the query's, and every pair of drawers comes up."""
+    tasks = TaskSampler(named_images(drawings=4), 5, shot, 1, rng, by_drawer=True).sample(400)
+    support, query = (names(x)[1] for x in (tasks.support_x, tasks.query_x))
+    pairs = set()
+    for drawn, asked in zip(support, query):
+        assert len(set(drawn)) == shot and len(set(asked)) == 1 and not set(drawn) & set(asked)
+        pairs.add((*sorted(set(drawn)), asked[0]))
+    assert len(pairs) == 12  # 4 * 3 ordered pairs, or 6 supports of 2 with 2 others each
+
+
+def test_within_alphabets_the_drawer_is_one_of_its_own(rng):
+    rows = [f"{'AB'[k // 6]}/character{k:02}" for k in range(12)]
+    tasks = AlphabetSampler(named_images(), rows, 5, 1, 1, rng, by_drawer=True).sample(20)
+    support, query = names(tasks.support_x), names(tasks.query_x)
+    assert all(len(set(row // 6)) == 1 for row in support[0])
+    assert all(len({*a}) == len({*b}) == 1 and a[0] != b[0] for a, b in zip(support[1], query[1]))
