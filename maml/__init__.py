@@ -39,6 +39,7 @@ _PLACES = {
     "ConvNet": "networks.conv",
     "DenseNet": "networks.dense",
     "Perceptron": "networks.dense",
+    "KerasNet": "networks.keras",
     "KochNet": "networks.koch",
     "TaskBatch": "data.tasks",
     "TaskSampler": "data.tasks",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from maml.networks.conv import ConvNet
     from maml.networks.dense import DenseNet, Perceptron
     from maml.networks.from_layer import from_layer
+    from maml.networks.keras import KerasNet
     from maml.networks.koch import KochNet
     from maml.system.errors import UserError
     from maml.training.checkpoint import Checkpoint

@@ -76,10 +76,20 @@ class Config:
         "method",
         "the embedding. strided, pooled: four 3x3 convolutions, with stride 2 or 2x2 max-pooling; "
         "dense: 256-128-64-64 units, as in the MAML paper; perceptron: 64-64 units without batch "
+        "normalisation; keras: strided as in Keras's Reptile example, with biases and without "
         "normalisation; koch: the Siamese network as published, for images of 105 x 105 pixels; "
         "auto: strided for maml and reptile, pooled for the others; path/to/file.py:build: what "
         "your own function build(way, image_size, channels) returns, any paddle.nn.Layer",
-        choices=["auto", "strided", "pooled", "dense", "perceptron", "koch", "FILE.py:FUNCTION"],
+        choices=[
+            "auto",
+            "strided",
+            "pooled",
+            "dense",
+            "perceptron",
+            "keras",
+            "koch",
+            "FILE.py:FUNCTION",
+        ],
     )
     filters: int = option(
         64,
@@ -181,6 +191,12 @@ class Config:
         "tasks",
         "in training, use characters turned by 90, 180 and 270 degrees as classes of their own",
     )
+    replacement: bool = option(
+        False,
+        "tasks",
+        "in training, draw classes and drawings with replacement, as Keras's Reptile example does: "
+        "two labels of a task can be of one character",
+    )
     within_alphabets: bool = option(
         False,
         "tasks",
@@ -230,6 +246,14 @@ class Config:
         0,
         only_for=GRADIENT,
         alias="glob_base_lr",
+    )
+    inner_loss: str = option(
+        "mean",
+        "inner loop",
+        "what a gradient step descends: the mean or, as in Keras's Reptile example, the sum of the "
+        "losses of its images",
+        choices=["mean", "sum"],
+        only_for=["reptile"],
     )
     adapt: str = option(
         "",
@@ -407,18 +431,23 @@ class Config:
                     f"{where} is {shot + query}, but each character has 20 drawings; lower one of "
                     "them"
                 )
+        if self.replacement and self.within_alphabets:
+            raise UserError(
+                "within_alphabets fills a task with different classes of an alphabet, so it goes "
+                "without replacement; drop one of the two"
+            )
 
     def _check_network(self) -> None:
         metric = self.algorithm in METRIC
         if not metric and self.network == "koch":
             raise UserError(
-                f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense or "
-                "perceptron"
+                f"network koch is for siamese; {self.algorithm} takes strided, pooled, dense, "
+                "perceptron or keras"
             )
         if metric and self.network in ("dense", "perceptron"):
             raise UserError(
-                f"network {self.network} is for maml and reptile; {self.algorithm} takes strided "
-                "or pooled"
+                f"network {self.network} is for maml and reptile; {self.algorithm} takes strided, "
+                "pooled or keras"
             )
         if self.per_step_norm and self.network not in ("auto", "strided", "pooled", "dense"):
             raise UserError(

@@ -21,6 +21,7 @@ from maml.algorithms.protonet import ProtoNet
 from maml.data.tasks import TaskBatch
 from maml.networks.conv import ConvNet
 from maml.networks.dense import DenseNet, Perceptron
+from maml.networks.keras import KerasNet
 from maml.system import device, launch
 from maml.system.errors import UserError
 
@@ -268,6 +269,8 @@ def small_network(kind, rng, dtype="float64"):
         return DenseNet(WAY, rng, image_size=4, hidden=(5, 3), dtype=dtype)
     if kind == "perceptron":
         return Perceptron(WAY, rng, inputs=16, hidden=(5, 3), dtype=dtype)
+    if kind == "keras":
+        return KerasNet(WAY, rng, image_size=6, filters=3, blocks=2, dtype=dtype)
     return ConvNet(
         WAY, rng, image_size=6, pooled=kind == "pooled", filters=3, blocks=2, dtype=dtype
     )

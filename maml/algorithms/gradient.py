@@ -80,9 +80,9 @@ class GradientLearner(ABC):
 
     def _as_in_tests(self, forward: Callable, adapted: Adapted, x: Tensor) -> Tensor:
         with paddle.no_grad():
-            if not self.transductive:
-                return self.inductive(forward, adapted, x)
-            return self.in_parts(forward, x, adapted.theta)
+            if self.transductive or self.network.per_image:  # which is inductive by itself
+                return self.in_parts(forward, x, adapted.theta)
+            return self.inductive(forward, adapted, x)
 
     @abstractmethod
     def inductive(self, forward: Callable, adapted: Adapted, query_x: Tensor) -> Tensor:

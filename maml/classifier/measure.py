@@ -17,7 +17,7 @@ from maml.data import challenge, pictures
 from maml.data.arrays import Index
 from maml.data.streams import Stream, generator
 from maml.data.tasks import AlphabetSampler, Sampler, TaskSampler
-from maml.evaluation.accuracy import Result, evaluate_together, measure
+from maml.evaluation.accuracy import Result, evaluate_together, interval, measure
 from maml.evaluation.options import TestOptions
 from maml.networks.file import Builder
 from maml.system.errors import UserError
@@ -76,6 +76,7 @@ def random_tasks(
     seed: int,
     alphabet: str | None = None,
     within_alphabet: bool = False,
+    two_drawers: bool = False,
     processes: Processes,
     progress: Callable,
     every_step: bool = True,
@@ -86,7 +87,8 @@ def random_tasks(
     Several checkpoints are measured as one, by the mean of their softmaxes; each must serve the
     tasks.
     With `within_alphabet`, the classes of a task are of one alphabet: of `alphabet`, or of a random
-    one for each task.
+    one for each task. With `two_drawers` as well, one person drew the support and another one the
+    queries, as in the one-shot challenge.
     """
     images = arrays[part]
 
@@ -96,13 +98,19 @@ def random_tasks(
 
     way, shot, query = map(common_to_all, ("way", "shot", "query"))
     bn = options.bn or agreed(trained, "bn", [t.config.bn_mode for t in trained])
+    if two_drawers and not (within_alphabet and shot == query == 1):
+        raise UserError(
+            "two drawers are those of a support and a query within an alphabet: state "
+            "--within-alphabet --shot 1 --query 1 too, or drop --two-drawers"
+        )
     modes = list(MODES) if bn == "both" else [bn]
     classifiers = [ensemble_of(trained, options, bn, way, builder) for bn in modes]
 
     def sampler() -> Sampler:
         rng = generator(seed, Stream.TEST)
         if within_alphabet:
-            return AlphabetSampler(images, index.rows[part], way, shot, query, rng, alphabet)
+            rows = index.rows[part]
+            return AlphabetSampler(images, rows, way, shot, query, rng, alphabet, two_drawers)
         return TaskSampler(images, way, shot, query, rng)
 
     results = evaluate_together(classifiers, sampler(), tasks, processes, progress, every_step)
@@ -125,6 +133,8 @@ def random_tasks(
         }
         if within_alphabet:
             report["within_alphabet"] = alphabet or "any"
+        if two_drawers:
+            report["two_drawers"] = True
         reports.append(report)
     return Measured(reports, results, classifiers[0], sampler)
 
@@ -169,16 +179,20 @@ def one_shot_challenge(
     runs: Sequence[challenge.Run],
     builder: Builder | None = None,
 ) -> Report:
-    """Measure the error rate on runs of Omniglot's one-shot challenge."""
+    """Measure the error rate on runs of Omniglot's one-shot challenge, in the mean of the runs."""
     bn = options.bn or trained.config.bn_mode
     way = max(run.task.support_y.shape[1] for run in runs)
     classifier = classifier_of(trained, options, bn, way, builder)
-    wrong = {}
-    for run in runs:
-        (result,) = measure([classifier], run.task, every_step=False)
-        wrong[run.name] = round(1 - result.mean, 6)
-    error = round(sum(wrong.values()) / len(wrong), 6)
-    return {**common(trained, options, bn), "runs": wrong, "error": error}
+    right = [measure([classifier], run.task, every_step=False)[0].mean for run in runs]
+    wrong = 1 - np.array(right)
+    report = common(trained, options, bn)
+    return {
+        **report,
+        "transductive": bn == "transductive" or "refine" in report or options.entropy > 0,
+        "runs": {run.name: round(float(error), 6) for run, error in zip(runs, wrong)},
+        "error": round(float(wrong.mean()), 6),
+        "interval": round(interval(wrong), 6) if len(runs) > 1 else None,
+    }
 
 
 class Answered(NamedTuple):

@@ -36,7 +36,7 @@ EXAMPLE = """examples:
   python evaluate.py --algorithm siamese --way 20 --query 1 \\
       --within-alphabet --data data/background
   python evaluate.py --algorithm siamese --finetune 20 --entropy 0.1
-  python evaluate.py --algorithm siamese --runs all_runs
+  python evaluate.py --algorithm siamese --runs all_runs.zip
       Omniglot's own one-shot challenge
   python evaluate.py --algorithm protonet --support mine --query-images unknown.jpg
       your own pictures, a folder for each class in mine; the exit status is 3 where some
@@ -133,9 +133,17 @@ def parser() -> errors.Parser:
         "each task",
     )
     how.add_argument(
+        "--two-drawers",
+        "--two_drawers",
+        action="store_true",
+        help="within an alphabet, take the support of a task from one drawer and its queries from "
+        "another, as the one-shot challenge does; with --shot 1 --query 1",
+    )
+    how.add_argument(
         "--runs",
-        metavar="DIR",
-        help="measure on Omniglot's one-shot challenge in DIR/run01, ... instead of random tasks",
+        metavar="PATH",
+        help="measure on Omniglot's one-shot challenge instead of random tasks: all_runs.zip, or "
+        "the folder of run01, run02, ...",
     )
     how.add_argument(
         "--support",
@@ -336,6 +344,7 @@ def random_tasks(
         seed=arguments.seed,
         alphabet=arguments.within_alphabet or None,
         within_alphabet=arguments.within_alphabet is not None,
+        two_drawers=arguments.two_drawers,
         processes=processes,
         progress=progress,
         every_step=not arguments.last_step,

@@ -106,7 +106,7 @@ class Character(NamedTuple):
 def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Read]]:
     """All PNGs below `raw`, a folder or zip, with their paths; zips in it are read in place."""
     if not raw.is_dir():
-        yield from _zipped(raw, raw.name)
+        yield from zipped(raw, raw.name)
         return
     for folder, folders, names in os.walk(raw, onerror=_unreadable):
         folders[:] = sorted(f for f in folders if "_small" not in f and f != "__MACOSX")
@@ -116,7 +116,7 @@ def _files(raw: Path) -> Iterator[tuple[PurePosixPath, Read]]:
             if name.endswith(".png"):
                 yield inside, partial(_read_drawing, path)
             elif name.endswith(".zip") and "_small" not in name and not name.startswith("strokes"):
-                for inner, read in _zipped(path, name):
+                for inner, read in zipped(path, name):
                     yield inside.parent / inner, read
 
 
@@ -136,8 +136,10 @@ def _read_drawing(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPath, Read]]:
-    """All PNGs in a zip, and in zips of images in it."""
+def zipped(
+    source: Path | io.BytesIO, label: str, wanted: str | tuple[str, ...] = ".png"
+) -> Iterator[tuple[PurePosixPath, Read]]:
+    """All files in a zip whose names end with `wanted`, and those in zips of images in it."""
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGED as error:
@@ -146,7 +148,7 @@ def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPa
         name = entry.filename
         if "_small" in name:
             continue
-        drawing = name.endswith(".png") and "__MACOSX" not in name
+        drawing = name.endswith(wanted) and "__MACOSX" not in name
         if not drawing and not (name.endswith(".zip") and "images_" in name):
             continue
         if name.startswith("/") or ".." in PurePosixPath(name).parts:
@@ -160,7 +162,7 @@ def _zipped(source: Path | io.BytesIO, label: str) -> Iterator[tuple[PurePosixPa
         if drawing:
             yield PurePosixPath(name), partial(archive.read, name)
         else:
-            yield from _zipped(io.BytesIO(_unpacked(archive, name, label)), f"{label}/{name}")
+            yield from zipped(io.BytesIO(_unpacked(archive, name, label)), f"{label}/{name}")
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str, label: str) -> bytes:

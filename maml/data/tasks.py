@@ -126,7 +126,7 @@ class TaskSampler:
     """Draw N-way K-shot tasks from images.
 
     A class is drawn at most once in a task and gets a random label. A drawing is in the support or
-    in the query, never in both.
+    in the query, never in both. Neither holds with `replacement`.
 
     Args:
         images (ndarray): [rows, drawings, versions, H, W] uint8, ink 255. Of several versions of a
@@ -140,6 +140,11 @@ class TaskSampler:
             all classes of one random alphabet, then of another, so that its classes resemble each
             other. A rotated alphabet is an alphabet of its own.
         rows (ndarray | None): the rows to draw from; None for all.
+        replacement (bool): draw classes and drawings with replacement, as Keras's Reptile example
+            does, so that two labels can be of one class. It takes no `alphabets`.
+        by_drawer (bool): draw the same drawings of all classes of a task. Where drawing k of every
+            character is by the same person, as within an alphabet of Omniglot, the support is then
+            by others than the queries.
 
     Raises:
         UserError: if there are fewer classes than `way`, or fewer drawings than `shot + query`.
@@ -163,6 +168,8 @@ class TaskSampler:
         rotations: bool = False,
         alphabets: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
+        replacement: bool = False,
+        by_drawer: bool = False,
     ):
         self.rows = np.arange(len(images)) if rows is None else rows
         self.turns = QUARTER_TURNS if rotations else 1
@@ -178,6 +185,7 @@ class TaskSampler:
                 f"shot + query is {shot + query}, but each class has {self.drawings} drawings"
             )
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
+        self.replacement, self.by_drawer = replacement, by_drawer
         self.bank: Images | Embeddings = Images(images)
         turned = [f"{name} turned {k} times" for k in range(self.turns) for name in alphabets or []]
         self.alphabet_of_class = np.unique(turned, return_inverse=True)[1]
@@ -205,9 +213,13 @@ class TaskSampler:
         """Draw the next tasks; return `part` of them, which is what one process needs."""
         rng, shot, query = self.rng, self.shot, self.query
         chosen = self._classes(tasks)  # [T, way], of label 0, 1, ...
-        drawn = rng.random((tasks, self.way, self.drawings), dtype=np.float32).argsort(axis=2)
-        drawing = drawn[:, :, : shot + query]
-        version = rng.integers(self.versions, size=drawing.shape)
+        apart = 1 if self.by_drawer else self.way  # classes whose drawings are drawn apart
+        if self.replacement:
+            drawing = rng.integers(self.drawings, size=(tasks, apart, shot + query))
+        else:
+            drawn = rng.random((tasks, apart, self.drawings), dtype=np.float32).argsort(axis=2)
+            drawing = drawn[:, :, : shot + query]
+        version = rng.integers(self.versions, size=(tasks, self.way, shot + query))
         turns, row = np.divmod(chosen, len(self.rows))
         row = self.rows[row]
 
@@ -236,6 +248,8 @@ class TaskSampler:
         key's integer part is the random rank of the class's alphabet, so that whole alphabets
         come first.
         """
+        if self.replacement:
+            return self.rng.integers(self.classes, size=(tasks, self.way))
         key = self.rng.random((tasks, self.classes), dtype=np.float32)
         if self.alphabet_of_class.size:
             alphabets = self.alphabet_of_class.max() + 1
@@ -257,6 +271,7 @@ class AlphabetSampler:
         images, way, shot, query, rng: as for `TaskSampler`.
         names (Sequence[str]): `Alphabet/characterNN` of each row of `images`.
         alphabet (str | None): the alphabet of all tasks; None for all that have `way` characters.
+        by_drawer (bool): as for `TaskSampler`.
 
     Raises:
         UserError: if there is no such alphabet, or none with `way` characters.
@@ -280,6 +295,7 @@ class AlphabetSampler:
         query: int,
         rng: np.random.Generator,
         alphabet: str | None = None,
+        by_drawer: bool = False,
     ):
         members: dict[str, list[int]] = {}
         for row, name in enumerate(names):
@@ -298,7 +314,9 @@ class AlphabetSampler:
                 + "; the background split keeps whole alphabets for testing"
             )
         self.alphabets = {
-            name: TaskSampler(images, way, shot, query, rng, rows=np.array(rows))
+            name: TaskSampler(
+                images, way, shot, query, rng, rows=np.array(rows), by_drawer=by_drawer
+            )
             for name, rows in allowed.items()
             if len(rows) >= way
         }

@@ -50,8 +50,14 @@ class Result(NamedTuple):
     @property
     def interval(self) -> float:
         """Half the width of the 95% interval of `mean`: 1.96 standard errors over tasks."""
-        last = self.accuracies[:, -1]
-        return float(1.96 * last.std(ddof=1) / np.sqrt(len(last))) if len(last) > 1 else np.nan
+        return interval(self.accuracies[:, -1])
+
+
+def interval(values: np.ndarray) -> float:
+    """Return half the width of the 95% interval of the mean of values; NaN of a single one."""
+    if len(values) < 2:
+        return float("nan")
+    return float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def measure(

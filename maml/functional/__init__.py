@@ -31,7 +31,13 @@ from maml.functional.first_layer import (
     input_patches,
     pooled_input_block,
 )
-from maml.functional.losses import accuracy, correct, cross_entropy, log_softmax
+from maml.functional.losses import (
+    accuracy,
+    correct,
+    cross_entropy,
+    log_softmax,
+    summed_cross_entropy,
+)
 from maml.functional.normalization import EPSILON, Statistics, batch_norm
 from maml.functional.pooling import max_pool
 from maml.functional.similarities import (
@@ -67,4 +73,5 @@ __all__ = [
     "normalized",
     "patches",
     "pooled_input_block",
+    "summed_cross_entropy",
 ]

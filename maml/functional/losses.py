@@ -44,8 +44,33 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
         >>> print(fn.cross_entropy(scores, paddle.to_tensor([[0, 1]])).numpy().round(3))
         [0.41]
     """
+    return _cross_entropies(scores, labels).mean(axis=-1)
+
+
+def summed_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum of the images' cross-entropies; `cross_entropy` is their mean.
+
+    Args:
+        scores (Tensor): scores, [T, N, way].
+        labels (Tensor): labels from 0 to way - 1, [T, N] int.
+
+    Returns:
+        Tensor: the sum over the N images of each task, [T].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> scores = paddle.to_tensor([[[2.0, 0.0], [0.0, 0.0]]])  # one task, two images
+        >>> print(fn.summed_cross_entropy(scores, paddle.to_tensor([[0, 1]])).numpy().round(2))
+        [0.82]
+    """
+    return _cross_entropies(scores, labels).sum(axis=-1)
+
+
+def _cross_entropies(scores: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of each image, [T, N]."""
     target = F.one_hot(labels, scores.shape[-1]).astype(scores.dtype)
-    return -(target * log_softmax(scores)).sum(axis=-1).mean(axis=-1)
+    return -(target * log_softmax(scores)).sum(axis=-1)
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:

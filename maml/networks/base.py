@@ -35,6 +35,9 @@ class Network(nn.Layer, ABC):
         running (list[Statistics]): running averages of batch normalisation's statistics, [1, 1, C]
             each, where a method keeps them; empty at first.
 
+        per_image (bool): whether an embedding depends on its image alone, since nothing is
+            normalised by a batch; of the class.
+
     Example:
         >>> import numpy as np, paddle, maml
         >>> class Linear(maml.Network):
@@ -45,6 +48,8 @@ class Network(nn.Layer, ABC):
         >>> list(network(paddle.zeros([2, 3, 1, 4, 4])).shape)
         [2, 3, 5]
     """
+
+    per_image = False
 
     def __init__(
         self,
@@ -59,8 +64,9 @@ class Network(nn.Layer, ABC):
         self.running: list[fn.Statistics] = []
         weights = dict(initial)
         if way is not None:
-            # nearly no opinion before adaptation: with larger weights MAML learns much slower
-            weights["classifier.weight"] = 0.01 * rng.standard_normal([features, way])
+            if "classifier.weight" not in weights:
+                # nearly no opinion before adaptation: with larger weights MAML learns much slower
+                weights["classifier.weight"] = 0.01 * rng.standard_normal([features, way])
             weights["classifier.bias"] = np.zeros([1, way])
         self.names = list(weights)
         self.listed = nn.ParameterList([parameter(w.astype(dtype)) for w in weights.values()])

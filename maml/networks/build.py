@@ -9,6 +9,7 @@ import numpy as np
 from maml.networks.base import Network
 from maml.networks.conv import ConvNet
 from maml.networks.dense import DenseNet, Perceptron
+from maml.networks.keras import KerasNet
 from maml.networks.koch import KochNet
 from maml.system.errors import UserError
 
@@ -24,7 +25,7 @@ def build_network(
     """Return a new network.
 
     Args:
-        kind (str): "strided", "pooled", "dense", "perceptron" or "koch".
+        kind (str): "strided", "pooled", "dense", "perceptron", "keras" or "koch".
         way (int | None): classes of its classifier; None for an encoder without one.
         rng (numpy.random.Generator): the source of its initial weights.
         image_size (int): side of the images, in pixels.
@@ -36,6 +37,7 @@ def build_network(
         "pooled": lambda: ConvNet(way, rng, image_size, pooled=True, filters=filters),
         "dense": lambda: DenseNet(way, rng, image_size),
         "perceptron": lambda: Perceptron(way, rng, image_size**2),
+        "keras": lambda: KerasNet(way, rng, image_size),
         "koch": lambda: KochNet(rng, dense_deviation),
     }
     side = KochNet.IMAGE_SIZE

@@ -77,6 +77,8 @@ class Perceptron(Network):
         [2, 10, 1]
     """
 
+    per_image = True
+
     def __init__(
         self,
         way: int | None,

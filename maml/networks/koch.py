@@ -37,6 +37,7 @@ class KochNet(Network):
         [1, 1, 8]
     """
 
+    per_image = True
     CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters
     L2 = (2e-4, 2e-4, 2e-4, 2e-4, 1e-3)  # of each layer's weights
     IMAGE_SIZE = 105

@@ -17,6 +17,8 @@ def of_random_tasks(report: dict[str, Any]) -> str:
     where = ""
     if "within_alphabet" in report:
         where = f" of one alphabet ({report['within_alphabet']})"
+    if "two_drawers" in report:
+        where += ", support and queries by two drawers,"
     lines = [] if report["data"] == "omniglot" else [NOT_OMNIGLOT.format(report["data"])]
     lines += [
         f"{report['checkpoint']}: {report['algorithm']}, {report['way']}-way "
@@ -47,6 +49,9 @@ def of_random_tasks(report: dict[str, Any]) -> str:
 def of_challenge(report: dict[str, Any]) -> str:
     """The error rates in Omniglot's own one-shot challenge."""
     runs = [f"{name}  error {100 * error:5.1f}%" for name, error in report["runs"].items()]
+    interval = "%"
+    if report["interval"] is not None:
+        interval = f" +- {100 * report['interval']:.2f}% (95% interval over runs)"
     return "\n".join(
         [
             f"{report['checkpoint']}: {report['algorithm']}, {report['bn']} batch normalisation"
@@ -54,7 +59,9 @@ def of_challenge(report: dict[str, Any]) -> str:
             *_finetuning(report),
             *_changes(report),
             *runs,
-            f"overall error rate of {len(runs)} runs: {100 * report['error']:.1f}%",
+            f"overall error rate of {len(runs)} runs"
+            + (", transductive" if report["transductive"] else "")
+            + f": {100 * report['error']:.2f}{interval}",
         ]
     )
 

@@ -80,6 +80,7 @@ def build_learner(
             batch_test=config.inner_batch_test,
             inner_optimizer=config.inner_optimizer,
             outer_optimizer=config.outer_optimizer,
+            loss=fn.cross_entropy if config.inner_loss == "mean" else fn.summed_cross_entropy,
             **shared,
         )
     return MAMLPlusPlus(

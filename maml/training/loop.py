@@ -76,7 +76,14 @@ def training_sampler(config: Config, images: np.ndarray, rows: Sequence[str]) ->
     if config.within_alphabets:
         # of Alphabet/character or, where a list has rotations as rows, Alphabet/character/rotation
         alphabets = [re.sub("/[^/]*", "", row, count=1) for row in rows]
-    return TaskSampler(images, *config.train_task, rng, config.rotations, alphabets)
+    return TaskSampler(
+        images,
+        *config.train_task,
+        rng,
+        config.rotations,
+        alphabets,
+        replacement=config.replacement,
+    )
 
 
 def progress_sampler(config: Config, images: np.ndarray, iteration: int) -> TaskSampler:

@@ -38,7 +38,9 @@ def differences_along(maml, tasks, directions):
     return found
 
 
-EVERY_NETWORK = pytest.mark.parametrize("kind", ["strided", "pooled", "dense", "perceptron"])
+EVERY_NETWORK = pytest.mark.parametrize(
+    "kind", ["strided", "pooled", "dense", "perceptron", "keras"]
+)
 EVERY_STEP = pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
 
 

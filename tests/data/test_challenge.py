@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -48,6 +49,58 @@ def test_runs_are_read_as_tasks(raw, tmp_path):
     ) and task.support_y[0].tolist() != list(range(20))
     for x, y in zip(task.query_x[0], task.query_y[0]):  # in run 1 a query is its class's image
         assert (x == task.support_x[0][task.support_y[0] == y]).all()
+
+
+def zipped(folder, file, below=""):
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(folder.rglob("*.*")):
+            archive.write(path, f"{below}{path.relative_to(folder)}")
+    return file
+
+
+@pytest.mark.parametrize("below", ["", "all_runs/"])
+def test_zipped_runs_are_those_of_the_folder(raw, tmp_path, below):
+    """As published, and as some tools pack a folder again."""
+    folder = write_runs(tmp_path / "all_runs", raw, way=5)
+    file = zipped(folder, tmp_path / "all_runs.zip", below)
+    assert challenge.way(file) == 5
+    for run, same in zip(challenge.read(folder, 28), challenge.read(file, 28), strict=True):
+        assert run.name == same.name
+        assert all((a == b).all() for a, b in zip(run.task, same.task))
+
+
+def test_a_zip_that_is_damaged_or_missing_is_refused(raw, tmp_path):
+    whole = zipped(write_runs(tmp_path / "runs", raw, way=5), tmp_path / "all_runs.zip")
+    short = tmp_path / "short.zip"
+    short.write_bytes(whole.read_bytes()[:3000])
+    with pytest.raises(UserError, match="short.zip: is not a readable zip"):
+        challenge.read(short, 28)
+    bent = bytearray(whole.read_bytes())
+    with zipfile.ZipFile(whole) as archive:
+        start = archive.getinfo("run02/test/item03.png").header_offset
+    bent[start + 90] ^= 1  # behind the header and the name
+    (tmp_path / "bent.zip").write_bytes(bent)
+    with pytest.raises(UserError, match="bent.zip/run02/test/item03.png: is not a readable image"):
+        challenge.read(tmp_path / "bent.zip", 28)
+    with pytest.raises(UserError, match="none.zip: no such folder or zip; --runs names"):
+        challenge.read(tmp_path / "none.zip", 28)
+
+
+def test_the_interval_is_over_runs_and_refinement_is_transductive(raw, data, tmp_path):
+    """Two runs, of errors e1 and e2: 1.96 |e1 - e2| / sqrt(2) / sqrt(2)."""
+    file = zipped(write_runs(tmp_path / "runs", raw), tmp_path / "all_runs.zip")
+    tasks = ["--train_way", 10, "--train_shot", 1, "--train_query", 1]
+    train(data, tmp_path, "--algorithm", "protonet", *tasks, "--name", "p")
+    of_runs = ["--checkpoint", tmp_path / "checkpoints" / "p.pkl", "--runs", file]
+    plain = json.loads(command("evaluate", *of_runs, "--json").stdout)
+    first, second = plain["runs"].values()
+    assert plain["interval"] == pytest.approx(1.96 * abs(first - second) / 2, abs=1e-5) != 0
+    assert not plain["transductive"]
+    refined = json.loads(command("evaluate", *of_runs, "--refine", 3, "--json").stdout)
+    assert refined["transductive"]
+    said = command("evaluate", *of_runs, "--refine", 3).stdout
+    assert "overall error rate of 2 runs, transductive: " in said
+    assert f" +- {100 * refined['interval']:.2f}% (95% interval over runs)" in said
 
 
 def test_error_rates_of_a_trained_model(raw, data, tmp_path):

@@ -296,3 +296,41 @@ def test_indices_within_alphabets_are_those_of_the_images_that_are_drawn():
         c, d, _ = names(x)
         assert (picks.row == c).all() and (picks.drawing == d).all()
     assert one.rng.bit_generator.state == other.rng.bit_generator.state
+
+
+def test_with_replacement_any_class_and_drawing_may_come_again(rng):
+    """Two of five labels are of one of 12 classes with probability 1 - 12! / (7! 12^5) = 0.618; a
+    query is one of the two support drawings of a label with probability 1 - (19 / 20)^2 = 0.0975.
+    """
+    tasks = TaskSampler(named_images(), 5, 2, 1, rng, replacement=True).sample(2000)
+    (support, drawn, _), (_, asked, _) = names(tasks.support_x), names(tasks.query_x)
+    by_label = np.argsort(tasks.support_y, axis=1, kind="stable")
+    classes, drawings = (
+        np.take_along_axis(a, by_label, axis=1).reshape(2000, 5, 2) for a in (support, drawn)
+    )
+    assert (classes[..., 0] == classes[..., 1]).all()
+    shared = [len(set(row)) < 5 for row in classes[..., 0]]
+    assert np.mean(shared) == pytest.approx(0.618, abs=0.05)
+    queries = np.take_along_axis(asked, np.argsort(tasks.query_y, axis=1), axis=1)
+    again = (drawings == queries[..., None]).any(axis=2)
+    assert again.mean() == pytest.approx(0.0975, abs=0.015)
+
+
+@pytest.mark.parametrize("shot", [1, 2])
+def test_by_drawer_all_classes_of_a_task_have_the_same_drawings(rng, shot):
+    """Those of the support are none of the query's, and every pair of drawers comes up."""
+    tasks = TaskSampler(named_images(drawings=4), 5, shot, 1, rng, by_drawer=True).sample(400)
+    support, query = (names(x)[1] for x in (tasks.support_x, tasks.query_x))
+    pairs = set()
+    for drawn, asked in zip(support, query):
+        assert len(set(drawn)) == shot and len(set(asked)) == 1 and not set(drawn) & set(asked)
+        pairs.add((*sorted(set(drawn)), asked[0]))
+    assert len(pairs) == 12  # 4 * 3 ordered pairs, or 6 supports of 2 with 2 others each
+
+
+def test_within_alphabets_the_drawer_is_one_of_its_own(rng):
+    rows = [f"{'AB'[k // 6]}/character{k:02}" for k in range(12)]
+    tasks = AlphabetSampler(named_images(), rows, 5, 1, 1, rng, by_drawer=True).sample(20)
+    support, query = names(tasks.support_x), names(tasks.query_x)
+    assert all(len(set(row // 6)) == 1 for row in support[0])
+    assert all(len({*a}) == len({*b}) == 1 and a[0] != b[0] for a, b in zip(support[1], query[1]))

@@ -196,6 +196,8 @@ def test_log_softmax_and_cross_entropy(rng):
         relative_error(loss, -np.take_along_axis(expected, labels[..., None], -1)[..., 0].mean(-1))
         < 1e-12
     )
+    summed = fn.summed_cross_entropy(paddle.to_tensor(scores), paddle.to_tensor(labels)).numpy()
+    assert relative_error(summed, 4 * loss) < 1e-12
     check_twice_differentiable(lambda s: fn.cross_entropy(s, paddle.to_tensor(labels)), scores)
 
 

@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_weights(kind):
     assert (one.theta[0].numpy() != other.theta[0].numpy()).any()
 
 
-@pytest.mark.parametrize("name", ["strided", "pooled", "dense", "perceptron"])
+@pytest.mark.parametrize("name", ["strided", "pooled", "dense", "perceptron", "keras"])
 def test_networks_are_built_by_name(name, rng):
     network = build_network(name, 5, rng, 28, 64, 0.2)
     assert network.way == 5 and network(paddle.zeros([1, 2, 1, 28, 28])).shape == [1, 2, 5]

@@ -267,6 +267,7 @@ def test_training_tasks_within_alphabets(data):
         ["--first_order", "--network", "pooled"],
         ["--network", "dense"],
         ["--algorithm", "reptile", "--network", "perceptron"],
+        ["--algorithm", "reptile", "--network", "keras", "--inner_loss", "sum", "--replacement"],
     ],
     ids=lambda flags: " ".join(map(str, flags)),
 )
