@@ -59,10 +59,25 @@ def header(run: Trainer, device: str) -> str:
             f"{config.meta_batch_size} tasks; {thousands(parameters)} parameters",
             f"data: {index.source}, split {index.split}, in {config.data}; {device}, {processes}",
             f"log: {log_folder(config)}; best weights: {run.best_path}",
+            *_resumed(run),
             f"DB: train {shapes['train']} validation {shapes['val']} test {shapes['test']}",
             f"{DASHES}{way}-way-{config.shot}-shot task start!{DASHES}-",
         ]
     )
+
+
+def _resumed(run: Trainer) -> list[str]:
+    """Where a resumed run stands, and what its schedule does; nothing of a new run."""
+    config, done = run.config, run.iteration
+    if not done:
+        return []
+    begins = "" if config.schedule == "constant" else f"; schedule {config.schedule}"
+    if begins:
+        begins += f" from meta-iteration {thousands(config.schedule_from)} on"
+    return [
+        f"resumed: {thousands(done)} of {thousands(config.meta_iterations)} meta-iterations are "
+        f"done{begins}"
+    ]
 
 
 def _shape(index: Index, part: str) -> tuple[int, ...]:

@@ -57,12 +57,13 @@ class NullLog:
 
 def learning_rate(config: Config, iteration: int) -> float:
     """The outer learning rate at `iteration`, 0 to meta_iterations - 1."""
-    done = iteration / config.meta_iterations
+    begun = max(0, iteration - config.schedule_from)
+    done = begun / (config.meta_iterations - config.schedule_from)
     share = {
         "constant": 1.0,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "linear": 1 - done,
-        "halving": 0.5 ** (iteration // config.halve_every),
+        "halving": 0.5 ** (begun // config.halve_every),
     }
     return config.outer_lr_end + (config.outer_lr - config.outer_lr_end) * share[config.schedule]
 
@@ -187,15 +188,14 @@ class Trainer:
     def resume(self) -> None:
         """Continue where the saved state stopped.
 
+        The run may go on longer than it was to: its past stays as it was.
+
         Raises:
             UserError: if the state belongs to another configuration or to other data.
         """
         state = read_run(self.resume_path)
-        if different := names.differences(self.config, state.config):
-            raise UserError(
-                f"{self.resume_path}: was started with {different[0]}; resume with the same, or "
-                "start without --resume"
-            )
+        if reason := names.obstacle(self.config, state):
+            raise UserError(reason)
         if state.data.sha256 != self.index.sha256:
             raise UserError(
                 f"{self.resume_path}: was trained on other arrays than those in "
