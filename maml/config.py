@@ -338,6 +338,7 @@ class Config:
         "outer loop",
         "stop after this number of validations without a new best; 0: never stop early",
         0,
+        2000,
     )
     train_on_val: bool = option(
         False,

@@ -100,7 +100,8 @@ def evaluate(
         sampler (Sampler): where the tasks come from.
         tasks (int): the number of tasks.
         processes (Processes | None): the processes that share the tasks; all get the whole result.
-        progress (Callable): wraps the range of tasks, in steps of 8.
+        progress (Callable): wraps the range of tasks, in steps of 8; where it ends earlier, in all
+            processes alike, the result is of fewer tasks.
         every_step (bool): measure after every update step, or, which is quicker, after the last.
 
     Returns:
@@ -136,6 +137,7 @@ def evaluate_together(
             )
             classifiers = [encoder.of_embeddings()]
     total: list[Result] = []
+    done = 0
     for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
         size = min(TASKS_AT_ONCE, tasks - start)
         mine = batch % processes.size == processes.rank
@@ -149,7 +151,8 @@ def evaluate_together(
         if mine:
             for whole, part in _arrays(total, results):
                 whole[start : start + size] = part
-    return [Result(*map(processes.sum, result)) for result in total]
+        done = start + size
+    return [Result(*(processes.sum(part[:done]) for part in result)) for result in total]
 
 
 def _zeros(tasks: int, like: np.ndarray) -> np.ndarray:

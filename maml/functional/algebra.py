@@ -102,7 +102,8 @@ def leaves(params: Sequence[Tensor]) -> list[Tensor]:
 
 def norm(params: Sequence[Tensor]) -> float:
     """Return the Euclidean norm of the vector of all elements of all parameters."""
-    return float(np.sqrt(sum((p * p).sum().item() for p in params)))
+    squares = paddle.stack([(p * p).sum() for p in params])  # one transfer from a device
+    return float(np.sqrt(sum(map(float, squares.numpy()))))
 
 
 def clip_by_task(gradients: Sequence[Tensor], max_norm: float) -> list[Tensor]:

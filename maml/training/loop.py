@@ -26,6 +26,7 @@ from maml.training import weights as parameters
 from maml.training.checkpoint import Checkpoint, RunState, read_run
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
+MOST_MEASUREMENTS = 2000  # of a part, at least the largest patience
 SHOWN_STEPS = 10  # with more inner steps, accuracies are measured after the last one alone
 
 
@@ -92,6 +93,19 @@ def progress_sampler(config: Config, images: np.ndarray, iteration: int) -> Task
 def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
     """The sampler of validation tasks, the same at every validation."""
     return TaskSampler(images, *config.test_task, generator(config.seed, Stream.VALIDATION))
+
+
+def bounded(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A history in which no part has more than twice `MOST_MEASUREMENTS`; the latest are all there.
+
+    Where there are more, every second measurement of the older ones is left out.
+    """
+    dropped: set[int] = set()
+    for part in ("train", "validation"):
+        places = [i for i, h in enumerate(history) if h["part"] == part]
+        if len(places) > 2 * MOST_MEASUREMENTS:
+            dropped.update(places[:-MOST_MEASUREMENTS:2])
+    return [h for i, h in enumerate(history) if i not in dropped] if dropped else history
 
 
 class Trainer:
@@ -282,6 +296,7 @@ class Trainer:
         self.history.append(
             {"epoch": self.iteration, "part": part, "accuracies": result.vector.tolist()}
         )
+        self.history = bounded(self.history)
         return result
 
     def validate(self, log: Log) -> None:
