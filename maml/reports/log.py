@@ -131,7 +131,7 @@ class ConsoleLog:
         """After every meta-iteration."""
         if iteration % self.every["steps"] == 0:
             for name, value in metrics.items():
-                self.writer.add_scalar(f"train/{name}", value, iteration)
+                self.writer.add_scalar(f"steps/{name}", value, iteration)
         self.progress.step()
         if iteration - self.first == FORECAST_AFTER:
             self._forecast(iteration)
