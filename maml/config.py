@@ -349,11 +349,20 @@ class Config:
     halve_every: int = option(
         2000, "outer loop", "meta-iterations between two halvings of schedule halving", 1
     )
+    schedule_from: int = option(
+        0,
+        "outer loop",
+        "meta-iteration at which the schedule begins; before, the rate is outer_lr. Where a "
+        "finished run goes on (--resume with more meta_iterations), 0 stretches the schedule over "
+        "all of them, and the number of those done restarts it",
+        0,
+    )
     patience: int = option(
         0,
         "outer loop",
         "stop after this number of validations without a new best; 0: never stop early",
         0,
+        2000,
     )
     train_on_val: bool = option(
         False,
@@ -458,6 +467,13 @@ class Config:
             raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
 
     def _check_outer_loop(self) -> None:
+        if self.schedule_from and self.schedule == "constant":
+            raise UserError("schedule_from needs a schedule that falls, not constant; drop it")
+        if self.schedule_from >= self.meta_iterations:
+            raise UserError(
+                f"schedule_from is {self.schedule_from}, so it must be below meta_iterations, "
+                f"which is {self.meta_iterations}"
+            )
         if self.learned_rates and self.first_order:
             raise UserError(
                 "learned_rates needs maml's second derivatives: drop it, or first_order"

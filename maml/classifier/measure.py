@@ -116,6 +116,7 @@ def random_tasks(
     results = evaluate_together(classifiers, sampler(), tasks, processes, progress, every_step)
     reports = []
     for bn, result in zip(modes, results):
+        measured = len(result.accuracies)
         report = {
             **common_of(trained, options, bn),
             "way": way,
@@ -124,12 +125,12 @@ def random_tasks(
             "data": index.source,
             "split": index.split,
             "part": part,
-            "tasks": tasks,
+            "tasks": measured,
             "seed": seed,
             "accuracies": [round(float(a), 6) for a in result.vector],
             "losses": [round(float(loss), 6) for loss in result.losses.mean(axis=0)],
             "accuracy": round(result.mean, 6),
-            "interval": round(result.interval, 6) if tasks > 1 else None,
+            "interval": round(result.interval, 6) if measured > 1 else None,
         }
         if within_alphabet:
             report["within_alphabet"] = alphabet or "any"

@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from maml.evaluation.options import TestOptions
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
 from maml.system.progress import watched
+from maml.system.signals import Interruption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SOME_SKIPPED = 3
 """exit status where the user's own pictures were answered, but for some that cannot be used"""
+INTERRUPTED = 130
+"""exit status where a signal ended it early; what was measured so far is printed"""
 EXAMPLE = """examples:
   python evaluate.py --way 5 --shot 1
       the best weights that were validated on 5-way 1-shot; your own runs come first
@@ -72,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if launch.is_worker():
         return work(arguments, options)
     gpus = device.gpus() if arguments.gpu else 0
-    workers = 1 if arguments.support else arguments.workers or gpus or launch.cores()
-    return launch.start(workers, gpu=arguments.gpu)
+    asked = 1 if arguments.support else arguments.workers
+    return launch.start(launch.choose_workers(asked, gpus=gpus), gpu=gpus > 0)
 
 
 def parser() -> errors.Parser:
@@ -330,9 +333,13 @@ def random_tasks(
         if processes.first and warning:
             print(warning, file=sys.stderr)
 
-    def progress(items: Sequence) -> Sequence:
+    def progress(items: Sequence) -> Iterator:
         shown = watched(items, len(items), "batches", "evaluating") if processes.first else items
-        return shown  # type: ignore[return-value]
+        with Interruption() as interruption:
+            for item in shown:
+                if processes.any(interruption.asked):
+                    return
+                yield item
 
     measured = measure.random_tasks(
         trained,
@@ -354,6 +361,10 @@ def random_tasks(
         return 0
     for report in measured.reports:
         print(json.dumps(report) if arguments.json else console.of_random_tasks(report))
+    done = measured.reports[0]["tasks"] if measured.reports else 0
+    if done < arguments.tasks:
+        print(f"stopped after {done} of {arguments.tasks} tasks", file=sys.stderr)
+        return INTERRUPTED
     if arguments.figures:
         draw(arguments, trained[0], measured, arrays[arguments.part], index.rows[arguments.part])
     return 0

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         gpus = device.gpus() if config.gpu else 0
         workers = launch.choose_workers(config.workers, config.meta_batch_size, gpus)
-        return launch.start(workers, ["--name", name], gpu=config.gpu)
+        return launch.start(workers, ["--name", name], gpu=gpus > 0)
     finally:
         reservation.release(names.lock_path(named))
 

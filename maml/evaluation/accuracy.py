@@ -106,7 +106,8 @@ def evaluate(
         sampler (Sampler): where the tasks come from.
         tasks (int): the number of tasks.
         processes (Processes | None): the processes that share the tasks; all get the whole result.
-        progress (Callable): wraps the range of tasks, in steps of 8.
+        progress (Callable): wraps the range of tasks, in steps of 8; where it ends earlier, in all
+            processes alike, the result is of fewer tasks.
         every_step (bool): measure after every update step, or, which is quicker, after the last.
 
     Returns:
@@ -138,6 +139,7 @@ def evaluate_together(
         first, sampler = embed_once(classifiers[0], sampler, tasks)
         classifiers = [first]
     total: list[Result] = []
+    done = 0
     for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
         size = min(TASKS_AT_ONCE, tasks - start)
         mine = batch % processes.size == processes.rank
@@ -151,7 +153,8 @@ def evaluate_together(
         if mine:
             for whole, part in _arrays(total, results):
                 whole[start : start + size] = part
-    return [Result(*map(processes.sum, result)) for result in total]
+        done = start + size
+    return [Result(*(processes.sum(part[:done]) for part in result)) for result in total]
 
 
 def embed_once(classifier: Classifier, sampler: Sampler, tasks: int) -> tuple[Classifier, Sampler]:

@@ -9,6 +9,8 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from maml.functional.devices import at_once
+
 
 def descend(
     params: Sequence[Tensor], gradients: Sequence[Tensor], rates: Sequence[float | Tensor]
@@ -102,7 +104,8 @@ def leaves(params: Sequence[Tensor]) -> list[Tensor]:
 
 def norm(params: Sequence[Tensor]) -> float:
     """Return the Euclidean norm of the vector of all elements of all parameters."""
-    return float(np.sqrt(sum((p * p).sum().item() for p in params)))
+    squares = paddle.stack([(p * p).sum() for p in params])  # one transfer from a device
+    return float(np.sqrt(sum(map(float, squares.numpy()))))
 
 
 def clip_by_task(gradients: Sequence[Tensor], max_norm: float) -> list[Tensor]:
@@ -137,7 +140,7 @@ def in_parts(f: Callable, size: int, *batches: Any) -> Any:
 
     Args:
         f (Callable): takes tensors [T, ...], or nested lists of such tensors, and returns the same.
-        size (int): the number of tasks for which `f` is called at once.
+        size (int): the number of tasks for which `f` is called at once, on a CPU; see `at_once`.
         *batches: the arguments of `f`. The last one must be a tensor.
 
     Returns:
@@ -162,7 +165,7 @@ def in_parts(f: Callable, size: int, *batches: Any) -> Any:
             return [concatenate(list(r)) for r in zip(*results)]
         return paddle.concat(results) if len(results) > 1 else results[0]
 
-    tasks = batches[-1].shape[0]
+    tasks, size = batches[-1].shape[0], at_once(size)
     parts = [slice(i, i + size) for i in range(0, tasks, size)]
     return concatenate([f(*(select(batch, part) for batch in batches)) for part in parts])
 

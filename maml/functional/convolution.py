@@ -6,7 +6,7 @@ It is a gather and one matrix product for every task.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from maml.functional.devices import at_once, remembered
 from maml.functional.rows import CACHE, append_zero_row, apply
 
 
@@ -123,7 +124,7 @@ def _rows(positions: np.ndarray, order: np.ndarray, images: int) -> Tensor:
     return paddle.to_tensor(rows.ravel().astype("int32"))
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def patches(height: int, width: int, stride: int, images: int, pooled: bool = False) -> Patches:
     """Return the index tables of a convolution, which depend on the sizes alone.
 
@@ -199,7 +200,7 @@ class _View:
                 self.kept[key] = gathered.reshape([tasks, rows, width * channels])
             yield slice(0, rows), self.kept[key]
         else:
-            size = max(1, CACHE // bytes_per_row)
+            size = max(1, at_once(CACHE) // bytes_per_row)
             for i in range(0, rows, size):
                 block = slice(i, min(i + size, rows))
                 gathered = paddle.gather(x, table[block.start * width : block.stop * width], axis=1)

@@ -5,7 +5,6 @@ The product is with the patches of the images, which stay the same while weights
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import paddle
 from paddle import Tensor
 
 from maml.functional.convolution import taps
+from maml.functional.devices import remembered
 from maml.functional.normalization import EPSILON, Statistics
 from maml.functional.pooling import max_pool_product
 from maml.functional.rows import repeat_rows, sum_rows
@@ -37,7 +37,7 @@ class InputPatches(NamedTuple):
     images: int
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def _input_table(
     height: int, width: int, stride: int, images: int, channels: int, pooled: bool
 ) -> Tensor:

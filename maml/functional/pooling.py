@@ -12,6 +12,7 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from maml.functional.devices import at_once
 from maml.functional.rows import CACHE, apply
 
 
@@ -136,7 +137,7 @@ class _Product:
     def blocks(self) -> Iterator[tuple[slice, list[Tensor], list[Tensor]]]:
         """Yield for each block a slice of the M windows, their columns and their corners."""
         tasks, _, filters = self.w.shape
-        step = max(1, CACHE // (4 * tasks * filters * self.w.element_size()))
+        step = max(1, at_once(CACHE) // (4 * tasks * filters * self.w.element_size()))
         for start in range(0, self.size, step):
             stop = min(start + step, self.size)
             firsts = [k * self.size for k in range(4)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from maml.functional.devices import remembered
+
 CACHE = 4 << 20  # bytes of a block of rows, so that the next operation finds it in the cache
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _filled(shape: tuple[int, ...], value: float, dtype: paddle.dtype) -> Tensor:
     return paddle.full(shape, value, dtype)
 

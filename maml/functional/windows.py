@@ -8,7 +8,6 @@ were taken from, differentiate each other; convolution and pooling of any shape 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 from maml.functional.convolution import Patches
+from maml.functional.devices import remembered
 
 
 class Geometry(NamedTuple):
@@ -51,7 +51,7 @@ class Geometry(NamedTuple):
         return position.reshape(rows * columns, -1)
 
 
-@lru_cache(maxsize=128)
+@remembered(128)
 def window_patches(at: Geometry, images: int) -> tuple[Patches, Tensor | None, Tensor | None]:
     """Return the index tables with which `convolve` slides a window over `images` images.
 
@@ -144,7 +144,7 @@ def permute_rows(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
     return _Permute.apply(x, order, inverse)
 
 
-@lru_cache(maxsize=128)
+@remembered(128)
 def corners_first(height: int, width: int, images: int) -> tuple[Tensor, Tensor]:
     """Return the order of rows that `max_pool` reads, and the inverse order.
 
@@ -159,7 +159,7 @@ def corners_first(height: int, width: int, images: int) -> tuple[Tensor, Tensor]
     return paddle.to_tensor(order), paddle.to_tensor(np.argsort(order).astype("int32"))
 
 
-@lru_cache(maxsize=128)
+@remembered(128)
 def window_rows(at: Geometry, images: int) -> Tensor:
     """Return the row of the input that each output row reads through each tap, [N * P * K].
 

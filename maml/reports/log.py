@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from maml.reports import plots
 from maml.reports.records import drop_later, record_file
 from maml.reports.words import NOT_OMNIGLOT, method_name, steps_in_words, thousands, vector
 from maml.system import files
-from maml.system.errors import UserError
+from maml.system.errors import UserError, forget_reader
 from maml.system.progress import Progress, duration
 from maml.training.loop import Trainer
 from maml.training.names import log_folder
@@ -28,7 +29,9 @@ from maml.training.names import log_folder
 if TYPE_CHECKING:
     from visualdl import LogWriter
 
-SCALARS_EVERY = 10  # meta-iterations
+SCALARS_EVERY = 10  # meta-iterations, or more in a run so long that there would be too many points
+MOST_POINTS, MOST_PICTURES = 20_000, 100  # of a curve, and of training tasks
+SUMMARY = "best validation accuracy"  # a single point, when a run ends
 FORECAST_AFTER = 20  # meta-iterations, after which the end can be foretold
 SHOWN_CLASSES = 10  # of a task, in a picture
 DASHES = "-" * 20
@@ -59,10 +62,25 @@ def header(run: Trainer, device: str) -> str:
             f"{config.meta_batch_size} tasks; {thousands(parameters)} parameters",
             f"data: {index.source}, split {index.split}, in {config.data}; {device}, {processes}",
             f"log: {log_folder(config)}; best weights: {run.best_path}",
+            *_resumed(run),
             f"DB: train {shapes['train']} validation {shapes['val']} test {shapes['test']}",
             f"{DASHES}{way}-way-{config.shot}-shot task start!{DASHES}-",
         ]
     )
+
+
+def _resumed(run: Trainer) -> list[str]:
+    """Where a resumed run stands, and what its schedule does; nothing of a new run."""
+    config, done = run.config, run.iteration
+    if not done:
+        return []
+    begins = "" if config.schedule == "constant" else f"; schedule {config.schedule}"
+    if begins:
+        begins += f" from meta-iteration {thousands(config.schedule_from)} on"
+    return [
+        f"resumed: {thousands(done)} of {thousands(config.meta_iterations)} meta-iterations are "
+        f"done{begins}"
+    ]
 
 
 def _shape(index: Index, part: str) -> tuple[int, ...]:
@@ -89,9 +107,8 @@ class ConsoleLog:
                 "--logdir"
             ) from None
         if begun is None:
-            metrics = ["best validation accuracy"]
-            self.writer.add_hparams(hyperparameters(run.config, run.index), metrics)
-        total = run.config.meta_iterations
+            self.writer.add_hparams(hyperparameters(run.config, run.index), [SUMMARY])
+        total, self.every = run.config.meta_iterations, intervals(run.config)
         self.progress = Progress(total, "meta-iterations", run.iteration, say=self.say)
         self.began, self.first = time.monotonic(), run.iteration
         self.say(header(run, device))
@@ -105,16 +122,16 @@ class ConsoleLog:
 
         name = ""
         if begun is not None:
-            drop_later(begun, self.run.iteration)
+            drop_later(begun, self.run.iteration, SUMMARY)
             name = begun.name
         with contextlib.redirect_stdout(io.StringIO()):  # where it says that it adds to the file
             return LogWriter(logdir=str(folder), display_name=self.config.name, file_name=name)
 
     def step(self, iteration: int, metrics: dict[str, float]) -> None:
         """After every meta-iteration."""
-        if iteration % SCALARS_EVERY == 0:
+        if iteration % self.every["steps"] == 0:
             for name, value in metrics.items():
-                self.writer.add_scalar(f"train/{name}", value, iteration)
+                self.writer.add_scalar(f"steps/{name}", value, iteration)
         self.progress.step()
         if iteration - self.first == FORECAST_AFTER:
             self._forecast(iteration)
@@ -131,9 +148,10 @@ class ConsoleLog:
         """Accuracies on training characters, and a training task as a picture."""
         self.say(f"epoch: {iteration}\n{vector(result.vector)}")
         self._curves("train", iteration, result)
-        title = f"a training task, meta-iteration {iteration}"
-        figure = plots.episode(tasks, title, most_classes=SHOWN_CLASSES)
-        self.writer.add_image("episode", plots.pixels(figure), iteration)
+        if iteration % self.every["pictures"] == 0:
+            title = f"a training task, meta-iteration {iteration}"
+            figure = plots.episode(tasks, title, most_classes=SHOWN_CLASSES)
+            self.writer.add_image("episode", plots.pixels(figure), iteration)
 
     def validation(self, iteration: int, result: Result) -> None:
         """Accuracies on validation characters."""
@@ -148,6 +166,8 @@ class ConsoleLog:
 
     def _curves(self, part: str, iteration: int, result: Result) -> None:
         """One curve for what all methods have, and a group for each update step below it."""
+        if iteration % self.every[part] and iteration != self.config.meta_iterations:
+            return
         for name, values in (
             ("accuracy", result.vector),
             ("loss", result.losses.mean(axis=0)),
@@ -159,14 +179,21 @@ class ConsoleLog:
                     self.writer.add_scalar(tag, float(value), iteration)
 
     def say(self, text: str) -> None:
-        """Print lines, above the bar where there is one."""
-        tqdm.write(text, file=sys.stdout)
-        sys.stdout.flush()
+        """Print lines, above the bar where there is one.
+
+        Where the reader has gone, as `| head` does, the run ends as after Ctrl-C.
+        """
+        try:
+            tqdm.write(text, file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            forget_reader()
+            signal.raise_signal(signal.SIGINT)
 
     def close(self, finished: bool) -> None:
         """Tell how the run ended, and how to go on."""
         run, best = self.run, self.run.best["accuracy"]
-        self.writer.add_scalar("best validation accuracy", best, run.iteration)
+        self.writer.add_scalar(SUMMARY, best, run.iteration)
         self.writer.close()
         self.progress.close()
         if not finished:
@@ -184,6 +211,22 @@ class ConsoleLog:
             f"{run.best_path}\n"
             f"next: python evaluate.py --checkpoint {run.best_path}{data}"
         )
+
+
+def intervals(config: Config) -> dict[str, int]:
+    """Meta-iterations between two points in VisualDL, of everything that is logged there."""
+    total = config.meta_iterations
+    return {
+        "steps": spread(SCALARS_EVERY, total, MOST_POINTS),
+        "train": spread(config.print_every, total, MOST_POINTS),
+        "validation": spread(config.val_every, total, MOST_POINTS),
+        "pictures": spread(config.print_every, total, MOST_PICTURES),
+    }
+
+
+def spread(every: int, total: int, most: int) -> int:
+    """The meta-iterations between two points, a multiple of `every`, for at most `most` points."""
+    return every * max(1, math.ceil(total // every / most))
 
 
 def hyperparameters(config: Config, index: Index) -> dict[str, int | float | str]:

@@ -23,15 +23,18 @@ def record_file(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def drop_later(path: Path, iteration: int) -> None:
-    """Remove records of meta-iterations after `iteration`, and an unfinished last one."""
+def drop_later(path: Path, iteration: int, summary: str) -> None:
+    """Remove records of meta-iterations after `iteration`, and an unfinished last one.
+
+    The points called `summary` go too: a run writes its own when it ends.
+    """
     from visualdl.proto import record_pb2
 
     def kept() -> Iterator[bytes]:
         for data in _records(path):
             record = record_pb2.Record()
             record.ParseFromString(data)
-            if all(value.id <= iteration for value in record.values):
+            if all(v.id <= iteration and v.tag != summary for v in record.values):
                 yield LENGTH.pack(len(data)) + data
 
     def write(file: BinaryIO) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.metadata
 import io
 import os
 import platform
 import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import ModuleType
 
 NO_GPU = "warning: no GPU, or not the GPU build of PaddlePaddle; going on with the CPU"
+NO_GLOO = (
+    "this build of PaddlePaddle cannot connect processes on CPUs, for it lacks gloo; drop "
+    "--workers, and one process uses all cores"
+)
+HAS_GLOO = "hasattr(paddle.base.core, 'ProcessGroupGloo')"
 
 
 def environment(threads: int = 1) -> dict[str, str]:
@@ -67,20 +74,37 @@ def end_with_parent() -> None:
 
 
 def gpus() -> int:
-    """Return the number of GPUs that this process may use, without importing Paddle.
+    """Return the number of GPUs that this process may use, as PaddlePaddle counts them.
 
-    The number is 0 without NVIDIA's driver or without the GPU build of PaddlePaddle.
+    PaddlePaddle is asked in a process of its own, which also obeys CUDA_VISIBLE_DEVICES: under WSL2
+    and in containers, no file says how many there are. The number is 0 where it fails.
     """
-    try:
-        importlib.metadata.version("paddlepaddle-gpu")
-    except importlib.metadata.PackageNotFoundError:
-        return 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = Path("/proc/driver/nvidia/gpus")
-    installed = len(list(devices.iterdir())) if devices.is_dir() else 0
-    if visible is None:
-        return installed
-    return min(installed, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
+    answer = _asked("paddle.device.cuda.device_count() * paddle.device.is_compiled_with_cuda()")
+    return int(answer) if answer.isdecimal() else 0
+
+
+def has_gloo() -> bool:
+    """Whether processes can be connected on CPUs: on Linux, PaddlePaddle is built with gloo."""
+    if sys.platform.startswith("linux") and platform.machine() in ("x86_64", "AMD64"):
+        return True
+    return _asked(HAS_GLOO) != "False"
+
+
+def _asked(expression: str) -> str:
+    """The value of an expression about PaddlePaddle; empty where PaddlePaddle fails."""
+    command = [sys.executable, "-c", f"import paddle; print(); print({expression})"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+        )
+        if done.returncode == 0:
+            return done.stdout.split()[-1]
+    return ""
 
 
 def use_device(gpu: bool) -> bool:
@@ -95,8 +119,17 @@ def use_device(gpu: bool) -> bool:
     # On standard error, Paddle would advise against the threads that `environment` chose.
     with contextlib.redirect_stderr(io.StringIO()):
         import paddle
-
+    _drop_handlers(paddle)
     gpu = gpu and paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
     selected = os.environ.get("FLAGS_selected_gpus", "0").split(",")[0]
     paddle.set_device(f"gpu:{selected}" if gpu else "cpu")
     return gpu
+
+
+def _drop_handlers(paddle: ModuleType) -> None:
+    """Take back the handlers of signals that PaddlePaddle sets, which print a C++ stack trace."""
+    paddle.disable_signal_handler()  # which also drops Python's own
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)

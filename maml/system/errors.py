@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, NoReturn
 
 PADDLE = (
@@ -57,10 +60,12 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> None:
     """Call a command's `main` and exit with its status.
 
-    The status is 2 after a `UserError`, which is printed as one line, 130 after Ctrl-C, and 0
-    where the reader of standard output has gone, as `| head` does.
+    The status is 2 after a `UserError`, which is printed as one line, 130 after Ctrl-C, 143 after
+    SIGTERM, and 0 where the reader of standard output has gone, as `| head` does.
     """
+    _open_streams()
     try:
+        signal.signal(signal.SIGTERM, _terminate)
         sys.exit(main() or 0)
     except UserError as error:
         sys.exit(_refuse(error))
@@ -71,8 +76,28 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        forget_reader()
         sys.exit(0)
+
+
+def forget_reader() -> None:
+    """Let standard output go nowhere, where its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit, too
+
+
+def _open_streams() -> None:
+    """Make printing safe where a stream is closed, or its encoding lacks Chinese characters."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if name == "stderr" else "replace")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """End after SIGTERM as after Ctrl-C: what is open is closed, and no half of a file stays."""
+    raise SystemExit(128 + number)
 
 
 def _refuse(reason: object) -> int:

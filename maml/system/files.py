@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +36,7 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for path, part in temporary.items():
-            os.replace(part, path)
+            _replace(part, path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({reason(error)}); what was there before is untouched"
@@ -44,6 +45,16 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
         for part in temporary.values():
             with contextlib.suppress(OSError):  # the disk may be read-only
                 part.unlink(missing_ok=True)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Rename a file; on Windows, wait for a program that reads the one in its place."""
+    for seconds in (0.05, 0.1, 0.2, 0.4, 0.8):
+        with contextlib.suppress(PermissionError):
+            os.replace(part, path)
+            return
+        time.sleep(seconds)
+    os.replace(part, path)
 
 
 def reason(error: OSError) -> str:

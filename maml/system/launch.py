@@ -35,24 +35,38 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def choose_workers(requested: int, tasks: int, gpus: int = 0) -> int:
-    """Return the number of processes that share a meta-batch.
+def choose_workers(requested: int, tasks: int | None = None, gpus: int = 0) -> int:
+    """Return the number of processes that share a batch of tasks.
 
     Args:
         requested (int): the user's number. 0 means one process for each GPU, or without a GPU one
-            for each core, but no more processes than tasks.
-        tasks (int): tasks in the meta-batch.
+            for each core, but no more processes than tasks. Where processes cannot be connected,
+            it means one process with all cores.
+        tasks (int | None): tasks in the batch; None for as many as there are processes.
         gpus (int): the number of GPUs.
 
     Raises:
-        UserError: if more processes are requested than there are tasks.
+        UserError: if more processes are requested than there are tasks or GPUs, or than can be
+            connected.
     """
-    if requested > tasks:
+    if tasks is not None and requested > tasks:
         raise UserError(
             f"meta_batch_size is {tasks}, so there is no task for each of {requested} workers; ask "
             f"for {tasks} at most"
         )
-    return requested or min(tasks, gpus or cores())
+    if 0 < gpus < requested:
+        raise UserError(
+            f"there is no GPU for each of {requested} workers; ask for {gpus} at most, or drop "
+            "--gpu"
+        )
+    most = gpus or cores()
+    chosen = requested or min(most if tasks is None else tasks, most)
+    if gpus or chosen == 1 or device.has_gloo():
+        return chosen
+    if requested:
+        raise UserError(device.NO_GLOO)
+    print(f"1 process with {cores()} threads, for this PaddlePaddle lacks gloo", file=sys.stderr)
+    return 1
 
 
 def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int:
@@ -80,7 +94,8 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         for process in processes:
-            process.send_signal(number)
+            with contextlib.suppress(ValueError):  # on Windows, Ctrl-C reaches all by itself
+                process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -98,7 +113,8 @@ def start(workers: int, arguments: Sequence[str] = (), gpu: bool = False) -> int
         complaint.seek(0)
         text = complaint.read().decode(errors="replace")
         sys.stderr.write(text or f"error: worker {failed} was killed\n")
-    return max(processes[failed].returncode, 1)
+    status = processes[failed].returncode
+    return status if status > 0 else 128 - status  # as a shell says of a signal
 
 
 def _environments(workers: int, gpu: bool) -> list[dict[str, str]]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from maml.system.device import NO_GLOO
+from maml.system.errors import UserError
 from maml.system.launch import LAUNCHED
 
 
@@ -23,6 +25,9 @@ class Processes:
 
     Args:
         gpu (bool): the processes compute on GPUs.
+
+    Raises:
+        UserError: if there are several, and this build of PaddlePaddle cannot connect them.
 
     Attributes:
         rank (int): the number of this process, from 0 on.
@@ -36,6 +41,8 @@ class Processes:
             os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if gpu else "gloo")
             import paddle.distributed
 
+            if not gpu and not hasattr(paddle.base.core, "ProcessGroupGloo"):
+                raise UserError(NO_GLOO)
             # On standard error, Paddle would list its own flags.
             with contextlib.redirect_stderr(io.StringIO()):
                 paddle.distributed.init_parallel_env()

@@ -26,6 +26,7 @@ from maml.training import weights as parameters
 from maml.training.checkpoint import Checkpoint, RunState, read_run
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
+MOST_MEASUREMENTS = 2000  # of a part, at least the largest patience
 SHOWN_STEPS = 10  # with more inner steps, accuracies are measured after the last one alone
 
 
@@ -57,12 +58,13 @@ class NullLog:
 
 def learning_rate(config: Config, iteration: int) -> float:
     """The outer learning rate at `iteration`, 0 to meta_iterations - 1."""
-    done = iteration / config.meta_iterations
+    begun = max(0, iteration - config.schedule_from)
+    done = begun / (config.meta_iterations - config.schedule_from)
     share = {
         "constant": 1.0,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "linear": 1 - done,
-        "halving": 0.5 ** (iteration // config.halve_every),
+        "halving": 0.5 ** (begun // config.halve_every),
     }
     return config.outer_lr_end + (config.outer_lr - config.outer_lr_end) * share[config.schedule]
 
@@ -98,6 +100,19 @@ def progress_sampler(config: Config, images: np.ndarray, iteration: int) -> Task
 def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
     """The sampler of validation tasks, the same at every validation."""
     return TaskSampler(images, *config.test_task, generator(config.seed, Stream.VALIDATION))
+
+
+def bounded(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A history in which no part has more than twice `MOST_MEASUREMENTS`; the latest are all there.
+
+    Where there are more, every second measurement of the older ones is left out.
+    """
+    dropped: set[int] = set()
+    for part in ("train", "validation"):
+        places = [i for i, h in enumerate(history) if h["part"] == part]
+        if len(places) > 2 * MOST_MEASUREMENTS:
+            dropped.update(places[:-MOST_MEASUREMENTS:2])
+    return [h for i, h in enumerate(history) if i not in dropped] if dropped else history
 
 
 class Trainer:
@@ -194,15 +209,14 @@ class Trainer:
     def resume(self) -> None:
         """Continue where the saved state stopped.
 
+        The run may go on longer than it was to: its past stays as it was.
+
         Raises:
             UserError: if the state belongs to another configuration or to other data.
         """
         state = read_run(self.resume_path)
-        if different := names.differences(self.config, state.config):
-            raise UserError(
-                f"{self.resume_path}: was started with {different[0]}; resume with the same, or "
-                "start without --resume"
-            )
+        if reason := names.obstacle(self.config, state):
+            raise UserError(reason)
         if state.data.sha256 != self.index.sha256:
             raise UserError(
                 f"{self.resume_path}: was trained on other arrays than those in "
@@ -289,6 +303,7 @@ class Trainer:
         self.history.append(
             {"epoch": self.iteration, "part": part, "accuracies": result.vector.tolist()}
         )
+        self.history = bounded(self.history)
         return result
 
     def validate(self, log: Log) -> None:

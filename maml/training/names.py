@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Set
 from pathlib import Path
 
 from maml.config import Config
 from maml.system.errors import UserError
 from maml.system.reservation import owner, reserve
-from maml.training.checkpoint import WHERE_AND_HOW, read_run
+from maml.training.checkpoint import WHERE_AND_HOW, RunState, read_run
+
+FREE = WHERE_AND_HOW | {"val_every", "patience", "meta_iterations", "schedule_from"}
+"""settings that may differ where a run goes on: what was computed does not depend on them"""
 
 
 def best_path(config: Config) -> Path:
@@ -26,14 +30,29 @@ def resume_path(config: Config) -> Path:
     return log_folder(config) / "resume.pkl"
 
 
-def differences(config: Config, theirs: Config) -> list[str]:
-    """Why a run of `theirs` cannot go on with `config`: settings that would change its results."""
+def differences(config: Config, theirs: Config, free: Set[str] = WHERE_AND_HOW) -> list[str]:
+    """Settings of a run of `theirs` that `config` would change, but for those that are `free`."""
     pairs = zip(dataclasses.asdict(config).items(), dataclasses.asdict(theirs).values())
     return [
         f"{key} {other!r}, not {own!r}"
         for (key, own), other in pairs
-        if key not in WHERE_AND_HOW and own != other
+        if key not in free and own != other
     ]
+
+
+def obstacle(config: Config, state: RunState) -> str:
+    """Why the run of `state` cannot go on with `config`, in a sentence; empty where it can."""
+    if different := differences(config, state.config, FREE):
+        return (
+            f"{state.path}: was started with {different[0]}; resume with the same, or start "
+            f"another run from its weights by --start {best_path(config)} instead of --resume"
+        )
+    if config.meta_iterations < state.iteration:
+        return (
+            f"{state.path}: is at meta-iteration {state.iteration} already, so meta_iterations "
+            f"cannot be {config.meta_iterations}; name a larger number"
+        )
+    return ""
 
 
 def lock_path(config: Config) -> Path:
@@ -60,19 +79,19 @@ def resumed_name(config: Config) -> str:
         raise UserError(
             f"{resume_path(config)}: not found, so nothing can be resumed; start without --resume"
         )
-    reasons = []
-    for c in reversed(found):
-        different = differences(c, read_run(resume_path(c)).config)
-        if different:
-            reasons.append(f"{resume_path(c)}: was started with {different[0]}")
-        elif not reserve(lock_path(c)):
+    states = [(c, read_run(resume_path(c))) for c in reversed(found)]
+    # the run that was to end there too comes first
+    states.sort(key=lambda pair: pair[1].config.meta_iterations != config.meta_iterations)
+    for c, state in states:
+        if obstacle(c, state):
+            continue
+        if not reserve(lock_path(c)):
             raise UserError(
                 f"run {c.name} is still going on, as {owner(lock_path(c))}; stop it first, or "
                 "start another one without --resume"
             )
-        else:
-            return c.name
-    raise UserError(f"{reasons[0]}; resume with the same, or start without --resume")
+        return c.name
+    raise UserError(obstacle(*states[0]))
 
 
 def _numbered(config: Config) -> list[Config]:

@@ -80,6 +80,8 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
         ({"network": "dense", "filters": 128}, "filters is for networks strided and pooled"),
         ({"replacement": True, "within_alphabets": True}, "without replacement; drop one"),
         ({"inner_loss": "sum"}, "inner_loss is for reptile"),
+        ({"schedule_from": 5}, "schedule_from needs a schedule that falls, not constant"),
+        ({"schedule": "cosine", "schedule_from": 10_000}, "must be below meta_iterations"),
         ({"refine": 1}, "refine is for protonet"),
         ({"algorithm": "matching", "refine": 1}, "refine is for protonet"),
         ({"algorithm": "reptile", "learned_rates": True}, "learned_rates is for maml"),

@@ -1,6 +1,7 @@
 """evaluate.py as users run it, on weights of a small corpus."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -283,3 +284,22 @@ def test_pictures_may_be_named_by_query_as_before(data, run, tmp_path):
     assert "belong together" in refusal(data, run[0], "--support", tmp_path / "mine")
     assert "belong together" in refusal(data, run[0], "--query", tmp_path)
     assert report(data, run[0], "--k_query", 3)["query"] == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_what_was_measured_so_far(data, run, monkeypatch, number):
+    """Two of ten batches: the result is that of their tasks alone."""
+
+    def interrupted(batches, *words):
+        yield from batches[:2]
+        signal.raise_signal(number)
+        yield from batches[2:]
+
+    before = signal.getsignal(number)
+    flags = ["--json", "--last_step", "--tasks"]
+    whole = json.loads(evaluate(data, run[0], *flags, 16).stdout)
+    monkeypatch.setattr("maml.cli.evaluate.watched", interrupted)
+    done = evaluate(data, run[0], *flags, 80, status=130)
+    assert json.loads(done.stdout) == whole and whole["tasks"] == 16
+    assert done.stderr.endswith("stopped after 16 of 80 tasks\n")
+    assert signal.getsignal(number) == before

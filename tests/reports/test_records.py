@@ -15,6 +15,7 @@ def points(path, tag):
 def test_points_after_the_saved_state_are_dropped_and_written_again(tmp_path, capsys):
     with LogWriter(logdir=str(tmp_path), display_name="run") as writer:
         writer.add_hparams({"way": 5}, ["accuracy"])
+        writer.add_scalar("best", 0.5, 6)
         for step in range(1, 11):
             writer.add_scalar("train/loss", step / 10, step)
         writer.add_image("episode", np.zeros([4, 4, 3], np.uint8), 5)
@@ -22,7 +23,8 @@ def test_points_after_the_saved_state_are_dropped_and_written_again(tmp_path, ca
     path = record_file(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:20])  # a kill in the middle of a record
-    drop_later(path, 6)
+    drop_later(path, 6, "best")
+    assert "best" not in LogReader(file_path=str(path)).get_tags()["scalar"]
     assert points(path, "train/loss") == [(step, step / 10) for step in range(1, 7)]
     with LogWriter(logdir=str(tmp_path), file_name=path.name) as writer:
         for step in (7, 8):

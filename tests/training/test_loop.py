@@ -225,3 +225,53 @@ def test_the_optimizer_follows_the_schedule(trainer):
     trainer(schedule="linear", outer_lr=0.008).train(log)
     rates = [metrics["learning rate"] for _, metrics in log.steps]
     assert rates == pytest.approx([0.001 * left for left in range(8, 0, -1)])
+
+
+def test_a_finished_run_goes_on_as_if_it_had_been_longer_from_the_start(trainer):
+    """To the bit, though it measures at other times."""
+    whole = trainer(name="whole", meta_iterations=8)
+    whole.train()
+    trainer(meta_iterations=4).train()
+    longer = trainer(meta_iterations=8, val_every=3, print_every=1, save_every=1)
+    longer.resume()
+    assert longer.iteration == 4 and not longer.finished and longer.train()
+    for part in ("weights", "optimizer", "tasks", "iteration"):
+        assert same(getattr(longer.state(), part), getattr(whole.state(), part))
+
+
+@pytest.mark.parametrize(
+    "begin, expected",
+    [(0, [0.5, 0.375, 0.25, 0.125]), (4, [1, 0.75, 0.5, 0.25])],
+    ids=["stretched", "restarted"],
+)
+def test_a_schedule_is_stretched_or_restarted_where_a_run_goes_on(trainer, begin, expected):
+    fall = {"schedule": "linear", "outer_lr": 0.001}
+    trainer(**fall, meta_iterations=4).train()
+    log = Heard()
+    longer = trainer(**fall, meta_iterations=8, schedule_from=begin)
+    longer.resume()
+    assert longer.train(log)
+    rates = [metrics["learning rate"] for _, metrics in log.steps]
+    assert rates == pytest.approx([0.001 * share for share in expected])
+
+
+def test_halvings_are_counted_from_where_the_schedule_begins():
+    config = Config(
+        outer_lr=1.0, schedule="halving", halve_every=2, meta_iterations=8, schedule_from=3
+    )
+    rates = [learning_rate(config, i) for i in range(8)]
+    assert rates == [1, 1, 1, 1, 1, 0.5, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"outer_lr": 0.5}, "was started with outer_lr 0.001, not 0.5; .* by --start .*a.pkl"),
+        ({"val_tasks": 6}, "was started with val_tasks 5, not 6"),
+        ({"meta_iterations": 7}, "is at meta-iteration 8 already, .* cannot be 7; name a larger"),
+    ],
+)
+def test_what_would_change_the_past_is_refused(trainer, changes, sentence):
+    trainer().train()
+    with pytest.raises(UserError, match=sentence):
+        trainer(**changes).resume()

@@ -58,3 +58,11 @@ def test_resuming_finds_the_last_run_with_the_same_settings(config):
     assert released(names.resumed_name, elsewhere) == "a-2"
     with pytest.raises(UserError, match="was started with seed 7, not 8"):
         names.resumed_name(dataclasses.replace(config, seed=8))
+
+
+def test_of_runs_that_may_go_on_the_one_that_was_to_end_there_comes_first(config):
+    saved(config, "a")
+    saved(dataclasses.replace(config, meta_iterations=200), "a-2")
+    assert released(names.resumed_name, config) == "a"
+    longer = dataclasses.replace(config, meta_iterations=20_000)
+    assert released(names.resumed_name, longer) == "a-2"  # the latest
