@@ -16,6 +16,7 @@ from maml.training.checkpoint import Checkpoint
 
 SUPPORTS = 1000  # of kilobytes each
 FITTED = 32  # classifiers of megabytes each
+REJECT = 0.05  # of the members of the classes, what may be lost to tell strangers
 
 Value = TypeVar("Value")
 
@@ -67,6 +68,15 @@ class Support(NamedTuple):
         return hashlib.sha256(told + self.images.tobytes()).hexdigest()[:32]
 
 
+class Answer(NamedTuple):
+    """The probabilities of the classes after each update step, [steps + 1, way], and whether the
+    query is of none of them, where the weights were judged for that.
+    """
+
+    steps: np.ndarray
+    none: bool
+
+
 class Memory:
     """Learns supports, and answers by them.
 
@@ -95,11 +105,13 @@ class Memory:
         """Return the side of the images, in pixels, that a support is asked about."""
         return self._support(name).images.shape[-1]
 
-    def classify(self, name: str, query: np.ndarray) -> np.ndarray:
-        """Return the probabilities [steps + 1, way] of a query [H, W] uint8, after each step."""
+    def classify(self, name: str, query: np.ndarray) -> Answer:
+        """Classify a query [H, W] uint8 by the support of this name."""
         classifier = self._classifier(self._support(name))
         with self._computing:
-            return classifier.proba_by_step(query)[:, 0]
+            steps = classifier.proba_by_step(query)[:, 0]
+            judged = classifier.fitted.judged is not None
+            return Answer(steps, judged and bool(classifier.typicality(query)[0] < REJECT))
 
     def _support(self, name: str) -> Support:
         support = self._supports.get(name)

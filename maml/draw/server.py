@@ -124,7 +124,9 @@ def create(models: dict[str, Checkpoint], token: str | None = None) -> Flask:
         stated = body()
         name = str(stated.get("adapted"))
         query = reader.drawing(stated.get("query"), memory.size(name))
-        return jsonify({"seen": drawings.seen(query), **answer(memory.classify(name, query))})
+        found = memory.classify(name, query)
+        steps = np.round(found.steps, 4).tolist()
+        return jsonify({"seen": drawings.seen(query), "steps": steps, "none": found.none})
 
     @app.post("/picture")
     def picture() -> Response:
@@ -169,12 +171,3 @@ def create(models: dict[str, Checkpoint], token: str | None = None) -> Flask:
         return response
 
     return app
-
-
-def answer(steps: np.ndarray) -> dict[str, Any]:
-    """Return what the page is told of a query; the page says "None of these" where `none` is true.
-
-    Args:
-        steps (ndarray): the probabilities after each update step, [steps + 1, way].
-    """
-    return {"steps": np.round(steps, 4).tolist(), "none": False}

@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from drawn import ARC, BAR, CROSS, DENSE, DOT, png
+from helpers import ROOT
 
 from maml.draw.guard import THIS_MACHINE
 from maml.draw.server import LARGEST_BODY, STATIC, create, find_models
@@ -58,6 +59,15 @@ def test_a_query_is_told_after_each_step(client, algorithm, steps):
             and np.allclose(chances.sum(1), 1, atol=1e-3)
             and chances[-1].argmax() == k
         )
+
+
+def test_a_drawing_of_none_of_the_classes_is_told_where_the_weights_were_judged(client):
+    published = create(find_models(ROOT / "checkpoints")).test_client()
+    for asked, knows in ((published, True), (client, False)):
+        name = teach(asked)["adapted"]
+        for query, none in ((BAR, False), (ARC, knows)):
+            said = asked.post("/classify", json={"adapted": name, "query": query})
+            assert said.json["none"] is none
 
 
 @pytest.mark.parametrize(
