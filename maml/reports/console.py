@@ -69,8 +69,9 @@ def of_challenge(report: dict[str, Any]) -> str:
 def of_pictures(report: dict[str, Any]) -> str:
     """The predicted class of each of the user's own pictures."""
     width = max(len(query["picture"]) for query in report["queries"])
-    lines = [f"{query['picture']:{width}}  {_told(query)}" for query in report["queries"]]
-    if "reject" in report:
+    rejects = "reject" in report
+    lines = [f"{query['picture']:{width}}  {_told(query, rejects)}" for query in report["queries"]]
+    if rejects:
         lines.append(
             f"refused: what is farther from every class than {1 - report['reject']:.0%} of members "
             "are; usual is the share of members that are as far"
@@ -90,9 +91,9 @@ def of_pictures(report: dict[str, Any]) -> str:
     )
 
 
-def _told(query: dict[str, Any]) -> str:
+def _told(query: dict[str, Any], rejects: bool) -> str:
     """The class of a picture, its probability, and how usual members are that are as far."""
-    usual = f"  usual {100 * query['typicality']:3.0f}%" if "typicality" in query else ""
+    usual = f"  usual {100 * query['typicality']:3.0f}%" if rejects else ""
     likeliest = f"{query['likeliest']}  {100 * query['probability']:5.1f}%{usual}"
     return likeliest if query["class"] is not None else f"none of these (nearest: {likeliest})"
 
