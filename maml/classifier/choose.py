@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maml.config import METRIC, OWN_NETWORK
-from maml.data.arrays import Index
+from maml.data.index import Index
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
 

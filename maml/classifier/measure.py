@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,9 @@ from maml.algorithms.metric import MetricLearner
 from maml.classifier.balance import balanced
 from maml.config import METRIC, MODES
 from maml.data import challenge, pictures
-from maml.data.arrays import Index
+from maml.data.banks import ClassImages, Stack
+from maml.data.distortions import NOT_DISTORTED
+from maml.data.index import Index
 from maml.data.streams import Stream, generator
 from maml.data.tasks import AlphabetSampler, Sampler, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate_together, measure
@@ -86,7 +88,7 @@ def agreed(trained: Sequence[Checkpoint], name: str, values: Sequence[Any]) -> A
 def random_tasks(
     trained: Sequence[Checkpoint],
     options: TestOptions,
-    arrays: dict[str, np.ndarray],
+    arrays: Mapping[str, Stack],
     index: Index,
     *,
     part: str,
@@ -107,6 +109,9 @@ def random_tasks(
     one for each task.
     """
     images = arrays[part]
+    copies = [options.distortions_test or t.config.distortions_test for t in trained]
+    if any(copies) and isinstance(images, ClassImages):
+        raise UserError(f"{NOT_DISTORTED}: --distortions_test 0")
 
     def common_to_all(name: str) -> Any:
         stated = getattr(options, name)
@@ -121,7 +126,7 @@ def random_tasks(
         rng = generator(seed, Stream.TEST)
         if within_alphabet:
             return AlphabetSampler(images, index.rows[part], way, shot, query, rng, alphabet)
-        return TaskSampler(images, way, shot, query, rng)
+        return TaskSampler(images, way, shot, query, rng, names=index.rows[part])
 
     results = evaluate_together(classifiers, sampler(), tasks, processes, progress, every_step)
     reports = []
@@ -219,9 +224,8 @@ def own_pictures(
 
     Pictures that cannot be used are left out, and named in the report with the reason.
     """
-    size = trained.data.image_size
-    support = pictures.read_support(classes, size)
-    query = pictures.read_queries(queries, support.classes, size)
+    support = pictures.read_support(classes, trained.data.form)
+    query = pictures.read_queries(queries, support.classes, trained.data.form)
     bn = options.bn or "inductive"  # a few pictures have no statistics to speak of
     classifier = classifier_of(trained, options, bn, len(classes), builder)
     x, y = balanced(support.x, support.y, trained.config.algorithm)

@@ -76,7 +76,7 @@ class FewShotClassifier:
         Raises:
             UserError: if there are fewer than two classes, or more than the weights serve.
         """
-        x, labels = as_images(images, self.image_size), list(labels)
+        x, labels = as_images(images, self.trained.data.form), list(labels)
         if len(labels) != len(x):
             raise UserError(f"there are {len(x)} images, but {len(labels)} labels")
         try:
@@ -121,7 +121,7 @@ class FewShotClassifier:
         """Return the probability of each class, [N, way], columns as in `classes_`."""
         if self._adapted is None:
             raise UserError("this classifier has learned no classes yet: call fit first")
-        x = as_images(images, self.image_size)
+        x = as_images(images, self.trained.data.form)
         with self._lock:
             scores = self._learner.predict(self._adapted, paddle.to_tensor(x[None]))
             p = paddle.nn.functional.softmax(scores[0], axis=-1).numpy()

@@ -8,10 +8,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from maml.data.banks import QUARTER_TURNS, Bank, Picks, Stack, as_ink, bank_of
+from maml.data.splits import group_of
 from maml.system.errors import UserError
 
-EMBEDDED_AT_ONCE = 100  # images
-QUARTER_TURNS = 4
+__all__ = ["AlphabetSampler", "Picks", "TaskBatch", "TaskIndices", "TaskSampler", "as_ink"]
+
+
+FEW = 5  # classes that an error names
 
 
 class TaskBatch(NamedTuple):
@@ -34,16 +38,6 @@ class TaskBatch(NamedTuple):
     support_y: np.ndarray
     query_x: np.ndarray
     query_y: np.ndarray
-
-
-class Picks(NamedTuple):
-    """Which images a task consists of, [T, N] each, and their labels."""
-
-    row: np.ndarray  # of the array of images
-    drawing: np.ndarray  # of the row's
-    version: np.ndarray  # of the drawing's: itself or a distorted copy
-    turns: np.ndarray  # by 90 degrees
-    label: np.ndarray
 
 
 class TaskIndices(NamedTuple):
@@ -77,51 +71,6 @@ class Sampler(Protocol):
         """Draw the next tasks with their images; return `part` of them."""
 
 
-class Images:
-    """Images [rows, drawings, versions, H, W] uint8, ink 255, looked up by `Picks`."""
-
-    def __init__(self, images: np.ndarray):
-        self.images = images
-
-    def __getitem__(self, picks: Picks) -> np.ndarray:
-        """[T, N, 1, H, W] float32, ink 1"""
-        x = self.images[picks.row, picks.drawing, picks.version]  # [T, N, H, W]
-        for turns in range(1, QUARTER_TURNS):
-            turned = picks.turns == turns
-            x[turned] = np.rot90(x[turned], turns, axes=(1, 2))
-        return as_ink(x[:, :, None])
-
-    def embedded(
-        self, embed: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, turns: int
-    ) -> Embeddings:
-        """The embeddings of these rows, each image turned by 0 to `turns` - 1 quarters."""
-        chosen = self.images[rows]
-        z = []
-        for turned in (np.rot90(chosen, k, axes=(3, 4)) for k in range(turns)):
-            flat = turned.reshape(-1, 1, *turned.shape[3:])
-            parts = [flat[i : i + EMBEDDED_AT_ONCE] for i in range(0, len(flat), EMBEDDED_AT_ONCE)]
-            z.append(np.concatenate([embed(as_ink(part)) for part in parts]))
-        place = np.zeros(len(self.images), int)
-        place[rows] = np.arange(len(rows))
-        return Embeddings(np.stack(z).reshape(turns, *chosen.shape[:3], -1), place)
-
-
-class Embeddings:
-    """Embeddings [turns, place of row, drawings, versions, D], looked up by `Picks`."""
-
-    def __init__(self, z: np.ndarray, place: np.ndarray):
-        self.z, self.place = z, place
-
-    def __getitem__(self, picks: Picks) -> np.ndarray:
-        """[T, N, D]"""
-        return self.z[picks.turns, self.place[picks.row], picks.drawing, picks.version]
-
-
-def as_ink(x: np.ndarray) -> np.ndarray:
-    """Convert pixels from uint8, 0 to 255, to float32, 0 to 1."""
-    return np.multiply(x, np.float32(1 / 255), dtype=np.float32)
-
-
 class TaskSampler:
     """Draw N-way K-shot tasks from images.
 
@@ -129,8 +78,9 @@ class TaskSampler:
     in the query, never in both.
 
     Args:
-        images (ndarray): [rows, drawings, versions, H, W] uint8, ink 255. Of several versions of a
-            drawing (distorted copies), one is picked at random each time that it is drawn.
+        images (ndarray | ClassImages): [rows, drawings, versions, H, W] uint8, ink 255. Of several
+            versions of a drawing (distorted copies), one is picked at random each time that it is
+            drawn. Or the images of classes of unequal size: each class is as likely as another.
         way (int): classes in a task.
         shot (int): support images of each class.
         query (int): query images of each class.
@@ -140,9 +90,11 @@ class TaskSampler:
             all classes of one random alphabet, then of another, so that its classes resemble each
             other. A rotated alphabet is an alphabet of its own.
         rows (ndarray | None): the rows to draw from; None for all.
+        names (Sequence[str] | None): the name of each row, for the error.
 
     Raises:
-        UserError: if there are fewer classes than `way`, or fewer drawings than `shot + query`.
+        UserError: if there are fewer classes than `way`, or if one has fewer images than `shot +
+            query`.
 
     Example:
         >>> import numpy as np
@@ -155,7 +107,7 @@ class TaskSampler:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Stack,
         way: int,
         shot: int,
         query: int,
@@ -163,29 +115,29 @@ class TaskSampler:
         rotations: bool = False,
         alphabets: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
     ):
         self.rows = np.arange(len(images)) if rows is None else rows
         self.turns = QUARTER_TURNS if rotations else 1
         self.classes = len(self.rows) * self.turns
-        self.drawings, self.versions = images.shape[1:3]
+        bank = bank_of(images)
+        self.counts, self.versions = bank.counts[self.rows], bank.versions
         if way > self.classes:
             raise UserError(
                 f"way (or train_way, in training) is {way}, but there are only {self.classes} "
                 "classes to draw from"
             )
-        if shot + query > self.drawings:
-            raise UserError(
-                f"shot + query is {shot + query}, but each class has {self.drawings} drawings"
-            )
+        if shot + query > self.counts.min():
+            raise UserError(self._too_few(shot + query, names))
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
-        self.bank: Images | Embeddings = Images(images)
+        self.bank: Bank = bank
         turned = [f"{name} turned {k} times" for k in range(self.turns) for name in alphabets or []]
         self.alphabet_of_class = np.unique(turned, return_inverse=True)[1]
 
     @property
     def image_count(self) -> int:
         """The number of different images that tasks are drawn from."""
-        return self.classes * self.drawings * self.versions
+        return int(self.counts.sum()) * self.turns * self.versions
 
     @property
     def images_per_task(self) -> int:
@@ -198,18 +150,17 @@ class TaskSampler:
         `embed` takes images [N, 1, H, W] to embeddings [N, D]; each image is embedded once.
         """
         twin = copy.copy(self)
-        twin.bank = Images(self.images).embedded(embed, self.rows, self.turns)
+        twin.bank = bank_of(self.images).embedded(embed, self.rows, self.turns)
         return twin
 
     def indices(self, tasks: int, part: slice = slice(None)) -> TaskIndices:
         """Draw the next tasks; return `part` of them, which is what one process needs."""
         rng, shot, query = self.rng, self.shot, self.query
         chosen = self._classes(tasks)  # [T, way], of label 0, 1, ...
-        drawn = rng.random((tasks, self.way, self.drawings), dtype=np.float32).argsort(axis=2)
-        drawing = drawn[:, :, : shot + query]
+        turns, place = np.divmod(chosen, len(self.rows))
+        drawing = self._drawings(self.counts[place])
         version = rng.integers(self.versions, size=drawing.shape)
-        turns, row = np.divmod(chosen, len(self.rows))
-        row = self.rows[row]
+        row = self.rows[place]
 
         def picks(first: int, end: int) -> Picks:
             count = self.way * (end - first)
@@ -228,6 +179,31 @@ class TaskSampler:
             )
 
         return TaskIndices(picks(0, shot), picks(shot, shot + query))
+
+    def _drawings(self, counts: np.ndarray) -> np.ndarray:
+        """Different images of classes of `counts` [T, way] images, [T, way, shot + query]."""
+        number = self.shot + self.query
+        if (self.counts == self.counts[0]).all():
+            keys = self.rng.random((*counts.shape, self.counts[0]), dtype=np.float32)
+            return keys.argsort(axis=2)[:, :, :number]
+        drawn = [self.rng.choice(count, number, replace=False) for count in counts.ravel()]
+        return np.reshape(drawn, (*counts.shape, number)).astype(int)
+
+    def _too_few(self, number: int, names: Sequence[str] | None) -> str:
+        """The sentence about classes with fewer images than a task takes."""
+        task = f"shot + query is {number}"
+        if (self.counts == self.counts[0]).all():
+            return f"{task}, but each class has {self.counts[0]} drawings"
+        short = np.flatnonzero(self.counts < number)
+        said = [
+            f"{names[self.rows[k]] if names else f'class {self.rows[k]}'} has {self.counts[k]}"
+            for k in short[np.argsort(self.counts[short], kind="stable")][:FEW]
+        ]
+        more = f" and {len(short) - FEW} more classes have too few" if len(short) > FEW else ""
+        return (
+            f"{task}, but {', '.join(said)}{more}; lower shot or query, or leave such classes out "
+            f"by make_data.py --min-images {number}"
+        )
 
     def _classes(self, tasks: int) -> np.ndarray:
         """The classes of each task, [T, way], in random order.
@@ -273,7 +249,7 @@ class AlphabetSampler:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Stack,
         names: Sequence[str],
         way: int,
         shot: int,
@@ -283,7 +259,11 @@ class AlphabetSampler:
     ):
         members: dict[str, list[int]] = {}
         for row, name in enumerate(names):
-            members.setdefault(name.split("/")[0], []).append(row)
+            members.setdefault(group_of(name), []).append(row)
+        if set(members) == {""}:
+            raise UserError(
+                "these classes have no groups; make_data.py takes the folders above them as groups"
+            )
         if alphabet is not None and alphabet not in members:
             raise UserError(
                 f"alphabet {alphabet} has no character here; there are {', '.join(members)}"
@@ -298,7 +278,7 @@ class AlphabetSampler:
                 + "; the background split keeps whole alphabets for testing"
             )
         self.alphabets = {
-            name: TaskSampler(images, way, shot, query, rng, rows=np.array(rows))
+            name: TaskSampler(images, way, shot, query, rng, rows=np.array(rows), names=names)
             for name, rows in allowed.items()
             if len(rows) >= way
         }

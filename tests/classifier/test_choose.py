@@ -8,7 +8,7 @@ from helpers import ROOT, command, evaluate, script, tiny, train
 
 from maml.classifier import choose
 from maml.config import Config
-from maml.data.arrays import Index, read_index
+from maml.data.index import Index, read_index
 from maml.data.splits import PARTS
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
