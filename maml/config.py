@@ -167,16 +167,16 @@ class Config:
     )
 
     way: int = option(5, "tasks", "classes in a task", 2, 10_000, alias="n_way")
-    shot: int = option(1, "tasks", "support images of each class", 1, 19, alias="k_spt")
-    query: int = option(15, "tasks", "query images of each class", 1, 19, alias="k_query")
+    shot: int = option(1, "tasks", "support images of each class", 1, 10_000, alias="k_spt")
+    query: int = option(15, "tasks", "query images of each class", 1, 10_000, alias="k_query")
     train_way: int = option(-1, "tasks", "way in training; -1: the same as in tests", -1, 10_000)
-    train_shot: int = option(-1, "tasks", "shot in training; -1: the same as in tests", -1, 20)
+    train_shot: int = option(-1, "tasks", "shot in training; -1: the same as in tests", -1, 10_000)
     train_query: int = option(
         -1,
         "tasks",
         "query in training; -1: the same as in tests; 0 is enough for reptile",
         -1,
-        19,
+        10_000,
     )
     meta_batch_size: int = option(
         32,
@@ -189,7 +189,8 @@ class Config:
     rotations: bool = option(
         True,
         "tasks",
-        "in training, use characters turned by 90, 180 and 270 degrees as classes of their own",
+        "in training, use characters turned by 90, 180 and 270 degrees as classes of their own; "
+        "train.py leaves them out for folders of images, unless they are asked for",
     )
     replacement: bool = option(
         False,
@@ -431,15 +432,6 @@ class Config:
             raise UserError(
                 "siamese is trained on pairs and triplets: train_shot and train_query must be 1"
             )
-        for where, (_, shot, query) in (
-            ("shot + query", self.test_task),
-            ("train_shot + train_query", self.train_task),
-        ):
-            if shot + query > 20:
-                raise UserError(
-                    f"{where} is {shot + query}, but each character has 20 drawings; lower one of "
-                    "them"
-                )
         if self.replacement and self.within_alphabets:
             raise UserError(
                 "within_alphabets fills a task with different classes of an alphabet, so it goes "

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from maml.classifier.judged import Judged, judged_of, nearest, read_records
 from maml.config import METRIC, OWN_NETWORK
-from maml.data.arrays import Index
+from maml.data.index import Index
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
 

@@ -11,19 +11,20 @@ import numpy as np
 from PIL import Image
 
 from maml.data import pictures
-from maml.data.ink import NoDrawing, like_omniglot
+from maml.data.form import Form
+from maml.data.ink import NoDrawing
 from maml.data.tasks import as_ink
 from maml.system.errors import UserError
 
 
-def as_images(images: Any, size: int) -> np.ndarray:
-    """Return images as [N, 1, size, size] float32, ink 1.
+def as_images(images: Any, form: Form) -> np.ndarray:
+    """Return images as [N, C, size, size] float32, 0 to 1, ink 1.
 
     Args:
         images: paths, PIL images or arrays, one or several. An array of the network's size is taken
-            as the data are: uint8 with ink 255, or float with ink 1. Everything else is a picture
-            of ink on paper, and is made to look like the drawings that the network was trained on.
-        size (int): the side of the network's images, in pixels.
+            as the data are: uint8 with ink 255, or float with ink 1. Everything else is a picture,
+            and is made to look like the images that the network was trained on.
+        form (Form): what these look like. Arrays in colour are [H, W, 3] or [3, H, W].
 
     Raises:
         UserError: if one is no image, cannot be read, or shows no drawing. All pictures that are
@@ -32,7 +33,7 @@ def as_images(images: Any, size: int) -> np.ndarray:
     found, refused = [], []
     for number, image in enumerate(_each(images)):
         try:
-            found.append(_as_image(image, size))
+            found.append(_as_image(image, form))
         except NoDrawing as error:
             is_path = isinstance(image, (str, os.PathLike))
             refused.append(str(error) if is_path else f"image {number} {error}")
@@ -57,21 +58,27 @@ def _each(images: Any) -> Sequence[Any]:
     return images
 
 
-def _as_image(image: Any, size: int) -> np.ndarray:
+def _as_image(image: Any, form: Form) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
-        return pictures.read(Path(image), size)
+        return pictures.read(Path(image), form)
     if isinstance(image, np.ndarray):
         flat = image[0] if image.ndim == 3 and image.shape[0] == 1 else image
-        if flat.shape == (size, size):
-            return _of_network_size(flat)[None]
+        colour = flat.ndim == 3 and 3 in (flat.shape[0], flat.shape[2])
+        if colour and flat.shape[2] != 3:
+            flat = flat.transpose(1, 2, 0)
+        channels, size = 3 if colour else 1, (form.image_size, form.image_size)
+        if flat.shape[:2] == size and channels == form.channels:
+            return _of_network_size(flat).reshape(*size, channels).transpose(2, 0, 1)
         if flat.dtype == bool:
             flat = 255 * flat.astype(np.uint8)
+        if colour and flat.dtype != np.uint8:
+            flat = np.rint(255 * _of_network_size(flat)).astype(np.uint8)
         image = Image.fromarray(flat if flat.dtype == np.uint8 else flat.astype(np.float32))
     if not isinstance(image, Image.Image):
         raise UserError(
             f"an image must be a path, a PIL image or an array, not {type(image).__name__}"
         )
-    return as_ink(like_omniglot(image, size)[None])
+    return as_ink(form.of(image))
 
 
 def _of_network_size(image: np.ndarray) -> np.ndarray:

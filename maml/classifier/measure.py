@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from maml.algorithms.learner import Classifier
 from maml.classifier.model import FewShotClassifier
 from maml.config import METRIC, MODES
 from maml.data import challenge, pictures
-from maml.data.arrays import Index
+from maml.data.banks import ClassImages, Stack
+from maml.data.distortions import NOT_DISTORTED
+from maml.data.index import Index
 from maml.data.streams import Stream, generator
 from maml.data.tasks import AlphabetSampler, Sampler, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate_together, interval, measure
@@ -68,7 +70,7 @@ def agreed(trained: Sequence[Checkpoint], name: str, values: Sequence[Any]) -> A
 def random_tasks(
     trained: Sequence[Checkpoint],
     options: TestOptions,
-    arrays: dict[str, np.ndarray],
+    arrays: Mapping[str, Stack],
     index: Index,
     *,
     part: str,
@@ -91,6 +93,9 @@ def random_tasks(
     queries, as in the one-shot challenge.
     """
     images = arrays[part]
+    copies = [options.distortions_test or t.config.distortions_test for t in trained]
+    if any(copies) and isinstance(images, ClassImages):
+        raise UserError(f"{NOT_DISTORTED}: --distortions_test 0")
 
     def common_to_all(name: str) -> Any:
         stated = getattr(options, name)
@@ -111,7 +116,7 @@ def random_tasks(
         if within_alphabet:
             rows = index.rows[part]
             return AlphabetSampler(images, rows, way, shot, query, rng, alphabet, two_drawers)
-        return TaskSampler(images, way, shot, query, rng)
+        return TaskSampler(images, way, shot, query, rng, names=index.rows[part])
 
     results = evaluate_together(classifiers, sampler(), tasks, processes, progress, every_step)
     reports = []
@@ -224,8 +229,8 @@ def own_pictures(
         **options.stated(),
     }  # a few pictures have no statistics to speak of
     model = FewShotClassifier(trained, builder, **stated)
-    support = pictures.read_support(classes, model.image_size)
-    query = pictures.read_queries(queries, support.classes, model.image_size)
+    support = pictures.read_support(classes, trained.data.form)
+    query = pictures.read_queries(queries, support.classes, trained.data.form)
     model.fit(support.x, support.y.tolist())
     p = model.predict_proba(query.x)
     told: list[Any] = model.predict(query.x, reject)

@@ -119,7 +119,7 @@ class FewShotClassifier:
         Raises:
             UserError: if there are fewer than two classes, or more than the weights serve.
         """
-        x, labels = as_images(images, self.image_size), list(labels)
+        x, labels = as_images(images, self.trained.data.form), list(labels)
         if len(labels) != len(x):
             raise UserError(f"there are {len(x)} images, but {len(labels)} labels")
         return self._learn(x, labels)
@@ -148,7 +148,7 @@ class FewShotClassifier:
             >>> model.add(drawings[2], "c").classes_
             ['a', 'b', 'c']
         """
-        before, x = self.fitted, as_images(images, self.image_size)
+        before, x = self.fitted, as_images(images, self.trained.data.form)
         return self._learn(np.concatenate([before.x, x]), [*before.labels, *[label] * len(x)])
 
     def _learn(self, x: np.ndarray, labels: list[Hashable]) -> FewShotClassifier:
@@ -228,14 +228,14 @@ class FewShotClassifier:
 
         They are calibrated on validation characters where the weights were judged on these.
         """
-        return self._answer(as_images(images, self.image_size))[0]
+        return self._answer(as_images(images, self.trained.data.form))[0]
 
     def proba_by_step(self, images: Any) -> np.ndarray:
         """Return the probabilities before and after each update step, [steps + 1, N, way].
 
         Methods without update steps have one step only: the last is always `predict_proba`'s.
         """
-        fitted, x = self.fitted, as_images(images, self.image_size)
+        fitted, x = self.fitted, as_images(images, self.trained.data.form)
         with self._lock:
             query = paddle.to_tensor(x[None])
             scores = [fitted.classifier.predict(state, query) for state in fitted.states]
@@ -251,7 +251,7 @@ class FewShotClassifier:
             UserError: if the weights were not judged on validation characters as they are used.
         """
         judged = self._require_judged()
-        _, near = self._answer(as_images(images, self.image_size), near=True)
+        _, near = self._answer(as_images(images, self.trained.data.form), near=True)
         return typicality(near, judged.quantiles)
 
     def _require_judged(self) -> Judged:
@@ -283,7 +283,7 @@ class FewShotClassifier:
         Returns:
             list: a class, or None, for each image.
         """
-        fitted, x = self.fitted, as_images(images, self.image_size)
+        fitted, x = self.fitted, as_images(images, self.trained.data.form)
         predicted = [fitted.classes[k] for k in self._answer(x)[0].argmax(axis=1)]
         if reject is None:
             return predicted

@@ -10,6 +10,7 @@ import paddle
 
 from maml.algorithms.learner import Classifier
 from maml.classifier.nearness import nearness
+from maml.data.banks import Stack
 from maml.data.streams import Stream, generator
 from maml.data.tasks import TaskSampler
 from maml.evaluation.accuracy import TASKS_AT_ONCE, embed_once
@@ -33,7 +34,7 @@ class Answers(NamedTuple):
 
 def ask(
     classifier: Classifier,
-    images: np.ndarray,
+    images: Stack,
     way: int,
     shot: int,
     tasks: int,
@@ -45,7 +46,7 @@ def ask(
 
     Args:
         classifier (Classifier): a trained learner for `way` classes, in inductive mode.
-        images (ndarray): [rows, drawings, versions, H, W] uint8, ink 255.
+        images (ndarray | ClassImages): what a `TaskSampler` draws from.
         way, shot (int): classes, and support images of each.
         tasks (int): the number of tasks.
         progress (Callable): wraps the range of tasks, in steps of 8.

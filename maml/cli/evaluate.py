@@ -19,10 +19,10 @@ from maml.system.progress import watched
 from maml.system.signals import Interruption
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
     from maml.classifier.measure import Measured
+    from maml.data.banks import Stack
     from maml.networks.file import Builder
     from maml.training.checkpoint import Checkpoint
 
@@ -374,19 +374,20 @@ def draw(
     arguments: argparse.Namespace,
     trained: Checkpoint,
     measured: Measured,
-    images: np.ndarray,
+    images: Stack,
     rows: list[str],
 ) -> None:
     """Write the figures of an evaluation on random tasks."""
+    from maml.data.banks import ClassImages
     from maml.evaluation.accuracy import drawn_tasks
     from maml.reports import figures
 
     sampler, result = measured.tasks(), measured.results[0]
     drawn = drawn_tasks(sampler, arguments.tasks)
-    found = {
-        **figures.of_checkpoint(trained, measured.classifier, sampler, arguments.builder),
-        "characters.png": figures.of_characters(images, rows, sampler.rng),
-    }
+    found = figures.of_checkpoint(trained, measured.classifier, sampler, arguments.builder)
+    if isinstance(images, ClassImages):
+        return save(arguments, found)
+    found["characters.png"] = figures.of_characters(images, rows, sampler.rng)
     if not result.correct.all():
         name = trained.path.stem
         found["hardest.png"] = figures.of_hardest(name, images, rows, drawn, result.correct)

@@ -3,12 +3,13 @@ run for VisualDL."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maml.cli import flags
-from maml.config import OWN_NETWORK, Config
+from maml.config import OWN_NETWORK, Config, read_yaml
 from maml.system import device, errors, launch, reservation
 from maml.system.processes import Processes
 
@@ -41,10 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = flags.from_flags(arguments)
     if launch.is_worker():
         return work(config, arguments.resume)
-    from maml.data.arrays import read_index
+    from maml.data.index import ImageIndex, read_index
     from maml.training import names
 
-    read_index(config.data)
+    index, more = read_index(config.data), []
+    if isinstance(index, ImageIndex) and config.rotations and not states_rotations(arguments):
+        print("rotations: off, for these data are no characters; --rotations turns them on")
+        more = ["--no-rotations"]
+        config = dataclasses.replace(config, rotations=False)
     name = names.resumed_name(config) if arguments.resume else names.new_name(config)
     if name != config.name:
         print(f"this run is called {name}", flush=True)
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         gpus = device.gpus() if config.gpu else 0
         workers = launch.choose_workers(config.workers, config.meta_batch_size, gpus)
-        return launch.start(workers, ["--name", name], gpu=gpus > 0)
+        return launch.start(workers, ["--name", name, *more], gpu=gpus > 0)
     finally:
         reservation.release(names.lock_path(named))
 
@@ -64,9 +69,10 @@ def work(config: Config, resume: bool) -> int:
     processes = Processes(gpu)
 
     from maml.data.arrays import read_arrays
+    from maml.data.banks import first_images
     from maml.networks.file import read_builder
     from maml.reports.log import ConsoleLog
-    from maml.training.build import build_learner
+    from maml.training.build import learner_for
     from maml.training.checkpoint import read
     from maml.training.leakage import check_data
     from maml.training.loop import Trainer
@@ -76,13 +82,15 @@ def work(config: Config, resume: bool) -> int:
         print(device.NO_GPU, flush=True)
     arrays, index = read_arrays(config.data)
     builder = read_builder(config.network) if OWN_NETWORK.fullmatch(config.network) else None
-    learner = build_learner(config, index.image_size, processes.average, builder)
+    learner = learner_for(config, index, processes.average, builder)
     if builder and processes.first:
-        try_network(config, learner.network, arrays["train"])  # type: ignore[arg-type]
+        try_network(config, learner.network, first_images(arrays["train"]))  # type: ignore[arg-type]
     if config.start and not resume:
         origin = read(config.start)
         for part in ("val", "test"):
-            check_data(origin, index, part)
+            said = check_data(origin, index, part)
+        if said and processes.first:
+            print(said, flush=True)
         start_from(learner, origin)
     run = Trainer(config, learner, arrays, index, processes)
     if resume:
@@ -95,14 +103,22 @@ def work(config: Config, resume: bool) -> int:
     return 0
 
 
+def states_rotations(arguments: argparse.Namespace) -> bool:
+    """Whether a flag or the configuration file says what becomes of rotations."""
+    in_file = read_yaml(arguments.config) if arguments.config else {}
+    return "rotations" in {**in_file, **vars(arguments)}
+
+
 def try_network(config: Config, network: LayerNetwork, images: np.ndarray) -> None:
-    """Check a network of the user's own before it is trained, and tell how it runs."""
+    """Check a network of the user's own before it is trained, and tell how it runs.
+
+    images: of two tasks, [2, 4, C, H, W] float32.
+    """
     import paddle
 
-    from maml.data.tasks import as_ink
     from maml.networks.check import check_second_order
 
-    x = paddle.to_tensor(as_ink(images[:2, :4]).reshape([2, 4, 1, *images.shape[-2:]]))
+    x = paddle.to_tensor(images)
     network(x)
     second = ""
     if config.algorithm == "maml" and not config.first_order:

@@ -5,49 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from maml.data.raw import DRAWINGS, RAW_SIZE, find_characters, load, source_of
-from maml.data.splits import PARTS, character_of, split_characters
+from maml.data import images
+from maml.data.banks import Stack
+from maml.data.index import INDEX, ImageIndex, Index, read_index
+from maml.data.raw import DRAWINGS, find_characters, load, source_of
+from maml.data.splits import PARTS, USUAL, character_of, is_rotation, named, split_characters
 from maml.system import files
 from maml.system.errors import UserError
-
-INDEX = "omniglot_index.json"
-
-
-@dataclass(frozen=True)
-class Index:
-    """The description of the arrays.
-
-    Checkpoints record it, so that evaluation never uses characters that the network was trained on.
-
-    Args:
-        source (str): where the drawings come from: "omniglot", "stand-in" (the invented alphabets)
-            or "other".
-        split (str): how the characters were split into parts, a key of `SPLITS`.
-        seed (int): seed of the split.
-        image_size (int): side of the images, in pixels.
-        polarity (str): "ink high": ink is 255 and paper is 0.
-        pillow (str): version of Pillow that scaled the images. Another version may compute
-            slightly different pixels.
-        sha256 (dict[str, str]): by part, the SHA-256 of the array's bytes.
-        rows (dict[str, list[str]]): by part, the name of each row: `Alphabet/characterNN`, or with
-            a rotation `Alphabet/characterNN/rotDDD`.
-    """
-
-    source: str
-    split: str
-    seed: int
-    image_size: int
-    polarity: str
-    pillow: str
-    sha256: dict[str, str]
-    rows: dict[str, list[str]]
 
 
 def convert(
@@ -57,6 +28,7 @@ def convert(
     seed: int,
     lists: str | Path | None = None,
     progress: Callable = lambda items, total: items,
+    fractions: Sequence[float] = USUAL,
 ) -> tuple[dict[str, np.ndarray], Index]:
     """Convert raw data into arrays.
 
@@ -68,6 +40,7 @@ def convert(
         lists (str | Path | None): folder with the lists of the split "vinyals".
         progress (Callable): takes the characters and their number, and returns an iterable of the
             characters, which may show the progress.
+        fractions (Sequence[float]): the parts' shares, see `split_classes`.
 
     Returns:
         tuple[dict[str, ndarray], Index]: by part, an array [rows, 20, 1, size, size] uint8 with
@@ -77,7 +50,7 @@ def convert(
         UserError: if the raw data cannot be read, or leave a part without characters.
     """
     characters = find_characters(raw)
-    rows = split_characters(characters, split, seed, lists)
+    rows = split_characters(characters, split, seed, lists, fractions)
     for part in PARTS:
         if not rows[part]:
             raise UserError(
@@ -90,16 +63,17 @@ def convert(
     for c in progress(characters, len(characters)):  # threads would only wait for each other
         by_name[c.name] = np.stack([load(drawing, size) for drawing in c.drawings])[:, None]
 
-    def images(row: str) -> np.ndarray:  # [20, 1, size, size]
-        turns = int(row.rpartition("/rot")[2]) // 90 if "/rot" in row else 0
+    def drawings(row: str) -> np.ndarray:  # [20, 1, size, size]
+        turns = int(row.rpartition("/rot")[2]) // 90 if is_rotation(row) else 0
         return np.rot90(by_name[character_of(row)], turns, axes=(2, 3))
 
     arrays = {
-        part: np.ascontiguousarray(np.stack([images(row) for row in rows[part]])) for part in PARTS
+        part: np.ascontiguousarray(np.stack([drawings(row) for row in rows[part]]))
+        for part in PARTS
     }
     return arrays, Index(
         source=source_of(raw, characters),
-        split=split,
+        split=named(split, fractions),
         seed=seed,
         image_size=size,
         polarity="ink high",
@@ -140,15 +114,15 @@ def _write_array(file: BinaryIO, array: np.ndarray) -> None:
     file.write(array.data)
 
 
-def read_arrays(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
-    """Read the arrays that `save_arrays` wrote, and check them against their index.
+def read_arrays(data: str | Path) -> tuple[dict[str, Stack], Index]:
+    """Read the arrays that make_data.py wrote, and check them against their index.
 
     Args:
         data (str | Path): the folder with the arrays.
 
     Returns:
-        tuple[dict[str, ndarray], Index]: by part, an array [rows, 20, 1, H, W] uint8 with ink 255,
-        and the index.
+        tuple[dict[str, ndarray | ClassImages], Index]: by part, an array [rows, 20, 1, H, W] uint8
+        with ink 255, or the images of classes of unequal size; and the index.
 
     Raises:
         UserError: if a file cannot be read, or is not what the index describes.
@@ -165,81 +139,24 @@ def read_arrays(data: str | Path) -> tuple[dict[str, np.ndarray], Index]:
     """
     data = Path(data)
     index = read_index(data)
-    arrays = {}
+    if isinstance(index, ImageIndex):
+        return images.read(data, index), index
+    arrays: dict[str, Stack] = {}
     for part in PARTS:
         path = data / f"omniglot_{part}.npy"
         try:
-            arrays[part] = np.load(path, allow_pickle=False)
+            array = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError, MemoryError) as error:
             raise UserError(f"{path}: cannot be read ({error}); make_data.py writes it") from None
         expected = (len(index.rows[part]), DRAWINGS, 1, index.image_size, index.image_size)
-        if arrays[part].shape != expected or arrays[part].dtype != np.uint8:
+        if array.shape != expected or array.dtype != np.uint8:
             raise UserError(
-                f"{path}: is {arrays[part].dtype} {arrays[part].shape}, not uint8 {expected} as"
+                f"{path}: is {array.dtype} {array.shape}, not uint8 {expected} as"
                 f" {INDEX} says; run make_data.py again"
             )
-        if _sha256(arrays[part]) != index.sha256[part]:
+        arrays[part] = array
+        if _sha256(array) != index.sha256[part]:
             raise UserError(
                 f"{path}: is not the array that {INDEX} describes; run make_data.py again"
             )
     return arrays, index
-
-
-def read_index(data: str | Path) -> Index:
-    """Return the index in the folder `data`.
-
-    Raises:
-        UserError: if it cannot be read, or is no index.
-    """
-    path = Path(data) / INDEX
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found; run make_data.py first, or name the arrays' folder by --data"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: is not an index of make_data.py's ({error}); run it again"
-        ) from None
-    return check_index(stated, str(path))
-
-
-def check_index(stated: Any, source: str, parts: Sequence[str] = PARTS) -> Index:
-    """Return an `Index` with the values of `stated`, and check these values.
-
-    Args:
-        stated: a dict with the fields of `Index`, as read from a file.
-        source (str): the file, for the error.
-        parts (Sequence[str]): parts that the index must list.
-
-    Raises:
-        UserError: if `stated` is anything else.
-    """
-    kinds = {
-        "source": str,
-        "split": str,
-        "seed": int,
-        "image_size": int,
-        "polarity": str,
-        "pillow": str,
-        "sha256": dict,
-        "rows": dict,
-    }
-    whole = (
-        isinstance(stated, dict)
-        and stated.keys() == kinds.keys()
-        and all(type(stated[key]) is kinds[key] for key in kinds)
-        and all(
-            isinstance(stated["sha256"].get(part), str)
-            and isinstance(stated["rows"].get(part), list)
-            and all(isinstance(row, str) for row in stated["rows"][part])
-            for part in parts
-        )
-        and 1 <= stated["image_size"] <= RAW_SIZE
-    )
-    if not whole:
-        raise UserError(
-            f"{source}: does not tell its data as make_data.py's {INDEX} does; run it again"
-        )
-    return Index(**stated)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from maml.data.tasks import as_ink
 
+NOT_DISTORTED = "distortions are for drawings of Omniglot's form; drop them"
 TURN, SHEAR, SCALE, MOVE = math.radians(10), 0.15, (0.9, 1.1), 0.05
 
 

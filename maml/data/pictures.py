@@ -1,4 +1,4 @@
-"""The user's own pictures, in a folder for each class, which are made like Omniglot's drawings."""
+"""The user's own pictures, in a folder for each class, made like what weights were trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from maml.data.ink import NoDrawing, like_omniglot
+from maml.data.form import Form
+from maml.data.ink import NoDrawing
 from maml.data.raw import DAMAGED
 from maml.system.errors import UserError
 
@@ -32,7 +33,7 @@ class Pictures(NamedTuple):
     Args:
         classes (list[str]): the names of the classes.
         paths (list[Path]): the file of each picture.
-        x (ndarray): the pictures, [N, 1, size, size] float32 with ink 1.
+        x (ndarray): the pictures, [N, C, size, size] float32, 0 to 1, ink 1.
         y (ndarray): the labels, [N] int: the index of each picture's class in `classes`, or -1 if
             it is unknown.
         skipped (list[Skipped]): the pictures that cannot be used.
@@ -47,33 +48,33 @@ class Pictures(NamedTuple):
     warnings: list[str]
 
 
-def read(path: Path, size: int) -> np.ndarray:
+def read(path: Path, form: Form) -> np.ndarray:
     """Read a picture.
 
     Args:
         path (Path): the file.
-        size (int): side of the result, in pixels.
+        form (Form): what it is made like.
 
     Returns:
-        ndarray: [1, size, size] float32 with ink 1.
+        ndarray: [C, size, size] float32, 0 to 1, ink 1.
 
     Raises:
         UserError: if there is no such file.
         NoDrawing: if it cannot be read, or if no drawing is found in it. Its text names the file.
     """
     try:
-        return read_or_say_why(path, size)
+        return read_or_say_why(path, form)
     except NoDrawing as error:
         raise NoDrawing(f"{path}: {error}") from None
 
 
-def read_or_say_why(path: Path, size: int) -> np.ndarray:
+def read_or_say_why(path: Path, form: Form) -> np.ndarray:
     """Read a picture as `read` does, but raise a `NoDrawing` whose text does not name the file."""
     if not path.exists():
         raise UserError(f"{path}: no such file; check its name")
     try:
         with Image.open(path) as image:
-            return like_omniglot(image, size)[None].astype(np.float32) / 255
+            return form.of(image).astype(np.float32) / 255
     except UnidentifiedImageError:
         raise NoDrawing("is not a readable picture (its format is not known)") from None
     except DAMAGED as error:
@@ -134,12 +135,12 @@ def mean_count(classes: Sequence[Path]) -> float:
     return sum(len(_pictures_in(folder)) for folder in classes) / len(classes)
 
 
-def read_support(classes: Sequence[Path], size: int) -> Pictures:
+def read_support(classes: Sequence[Path], form: Form) -> Pictures:
     """Read the pictures of the support.
 
     Args:
         classes (Sequence[Path]): the folder of each class; its name is the name of the class.
-        size (int): side of the images, in pixels.
+        form (Form): what they are made like.
 
     Returns:
         Pictures: the pictures in these folders, with their labels.
@@ -149,7 +150,7 @@ def read_support(classes: Sequence[Path], size: int) -> Pictures:
     """
     labelled = [(path, k) for k, folder in enumerate(classes) for path in _pictures_in(folder)]
     warnings = [sentence for folder in classes for sentence in _not_read(folder)]
-    found = _read_all(labelled, [folder.name for folder in classes], size, warnings)
+    found = _read_all(labelled, [folder.name for folder in classes], form, warnings)
     for k, folder in enumerate(classes):
         if k not in found.y:
             lost = [each for each in found.skipped if each.path.parent == folder]
@@ -157,14 +158,14 @@ def read_support(classes: Sequence[Path], size: int) -> Pictures:
     return found
 
 
-def read_queries(paths: Sequence[str | Path], classes: list[str], size: int) -> Pictures:
+def read_queries(paths: Sequence[str | Path], classes: list[str], form: Form) -> Pictures:
     """Read the pictures of the queries.
 
     Args:
         paths (Sequence[str | Path]): pictures and folders. The label of a picture is known if its
             folder has the name of a class.
         classes (list[str]): the names of the classes.
-        size (int): side of the images, in pixels.
+        form (Form): what they are made like.
 
     Returns:
         Pictures: the pictures, with label -1 where the class is unknown.
@@ -206,7 +207,7 @@ def read_queries(paths: Sequence[str | Path], classes: list[str], size: int) -> 
                 ]
             )
         )
-    found = _read_all(labelled, classes, size, warnings)
+    found = _read_all(labelled, classes, form, warnings)
     if not found.paths:
         raise UserError(f"none of the pictures to classify can be used: {_in_words(found.skipped)}")
     return found
@@ -217,16 +218,20 @@ def _in_words(skipped: Sequence[Skipped]) -> str:
 
 
 def _read_all(
-    labelled: Sequence[tuple[Path, int]], classes: list[str], size: int, warnings: list[str]
+    labelled: Sequence[tuple[Path, int]], classes: list[str], form: Form, warnings: list[str]
 ) -> Pictures:
     paths, x, y, skipped = [], [], [], []
     for path, label in labelled:
         try:
-            x.append(read_or_say_why(path, size))
+            x.append(read_or_say_why(path, form))
         except NoDrawing as error:
             skipped.append(Skipped(path, str(error)))
             continue
         paths.append(path)
         y.append(label)
-    stacked = np.stack(x) if x else np.zeros((0, 1, size, size), np.float32)
+    stacked = (
+        np.stack(x)
+        if x
+        else np.zeros((0, form.channels, form.image_size, form.image_size), np.float32)
+    )
     return Pictures(classes, paths, stacked, np.array(y, int), skipped, warnings)

@@ -196,7 +196,7 @@ def find_characters(raw: str | Path) -> list[Character]:
             continue
         *above, alphabet, character, file = path.parts
         name = f"{alphabet}/{character}"
-        if not _is_text(name):
+        if not is_text(name):
             raise UserError(f"{raw}: the name of {name!a} is not UTF-8; rename it")
         found.setdefault(name, {}).setdefault(file, read)
         groups = [part for part in above if part.startswith("images_")]
@@ -223,7 +223,29 @@ def find_characters(raw: str | Path) -> list[Character]:
     ]
 
 
-def _is_text(name: str) -> bool:
+def looks_like_characters(raw: Path) -> bool:
+    """Whether a folder is of Omniglot's form: its alphabets, zips, or 20 drawings of 105 x 105.
+
+    The first class tells; `find_characters` checks them all.
+    """
+    if (raw / STAND_IN_MARK).exists() or any(raw.glob("images_*")) or any(raw.glob("*.zip")):
+        return True
+    first = next((path for path, _ in _files(raw) if len(path.parts) >= 3), None)
+    if first is None:
+        return False
+    if first.parts[-3] in {*BACKGROUND_ALPHABETS, *EVALUATION_ALPHABETS}:
+        return True
+    if re.fullmatch(r"character\d+", first.parts[-2]):
+        return True
+    try:
+        with Image.open(raw / first) as image:
+            fits = image.size == (RAW_SIZE, RAW_SIZE) and image.mode in ("1", "L")
+    except DAMAGED:
+        return False
+    return fits and len(list((raw / first).parent.glob("*.png"))) == DRAWINGS
+
+
+def is_text(name: str) -> bool:
     """Whether the file system's name is text, and not bytes that Python could not decode."""
     try:
         name.encode("utf-8")

@@ -8,10 +8,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from maml.data.banks import QUARTER_TURNS, Bank, Picks, Stack, as_ink, bank_of
+from maml.data.splits import group_of
 from maml.system.errors import UserError
 
-EMBEDDED_AT_ONCE = 100  # images
-QUARTER_TURNS = 4
+__all__ = ["AlphabetSampler", "Picks", "TaskBatch", "TaskIndices", "TaskSampler", "as_ink"]
+
+
+FEW = 5  # classes that an error names
 
 
 class TaskBatch(NamedTuple):
@@ -34,16 +38,6 @@ class TaskBatch(NamedTuple):
     support_y: np.ndarray
     query_x: np.ndarray
     query_y: np.ndarray
-
-
-class Picks(NamedTuple):
-    """Which images a task consists of, [T, N] each, and their labels."""
-
-    row: np.ndarray  # of the array of images
-    drawing: np.ndarray  # of the row's
-    version: np.ndarray  # of the drawing's: itself or a distorted copy
-    turns: np.ndarray  # by 90 degrees
-    label: np.ndarray
 
 
 class TaskIndices(NamedTuple):
@@ -77,51 +71,6 @@ class Sampler(Protocol):
         """Draw the next tasks with their images; return `part` of them."""
 
 
-class Images:
-    """Images [rows, drawings, versions, H, W] uint8, ink 255, looked up by `Picks`."""
-
-    def __init__(self, images: np.ndarray):
-        self.images = images
-
-    def __getitem__(self, picks: Picks) -> np.ndarray:
-        """[T, N, 1, H, W] float32, ink 1"""
-        x = self.images[picks.row, picks.drawing, picks.version]  # [T, N, H, W]
-        for turns in range(1, QUARTER_TURNS):
-            turned = picks.turns == turns
-            x[turned] = np.rot90(x[turned], turns, axes=(1, 2))
-        return as_ink(x[:, :, None])
-
-    def embedded(
-        self, embed: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, turns: int
-    ) -> Embeddings:
-        """The embeddings of these rows, each image turned by 0 to `turns` - 1 quarters."""
-        chosen = self.images[rows]
-        z = []
-        for turned in (np.rot90(chosen, k, axes=(3, 4)) for k in range(turns)):
-            flat = turned.reshape(-1, 1, *turned.shape[3:])
-            parts = [flat[i : i + EMBEDDED_AT_ONCE] for i in range(0, len(flat), EMBEDDED_AT_ONCE)]
-            z.append(np.concatenate([embed(as_ink(part)) for part in parts]))
-        place = np.zeros(len(self.images), int)
-        place[rows] = np.arange(len(rows))
-        return Embeddings(np.stack(z).reshape(turns, *chosen.shape[:3], -1), place)
-
-
-class Embeddings:
-    """Embeddings [turns, place of row, drawings, versions, D], looked up by `Picks`."""
-
-    def __init__(self, z: np.ndarray, place: np.ndarray):
-        self.z, self.place = z, place
-
-    def __getitem__(self, picks: Picks) -> np.ndarray:
-        """[T, N, D]"""
-        return self.z[picks.turns, self.place[picks.row], picks.drawing, picks.version]
-
-
-def as_ink(x: np.ndarray) -> np.ndarray:
-    """Convert pixels from uint8, 0 to 255, to float32, 0 to 1."""
-    return np.multiply(x, np.float32(1 / 255), dtype=np.float32)
-
-
 class TaskSampler:
     """Draw N-way K-shot tasks from images.
 
@@ -129,8 +78,9 @@ class TaskSampler:
     in the query, never in both. Neither holds with `replacement`.
 
     Args:
-        images (ndarray): [rows, drawings, versions, H, W] uint8, ink 255. Of several versions of a
-            drawing (distorted copies), one is picked at random each time that it is drawn.
+        images (ndarray | ClassImages): [rows, drawings, versions, H, W] uint8, ink 255. Of several
+            versions of a drawing (distorted copies), one is picked at random each time that it is
+            drawn. Or the images of classes of unequal size: each class is as likely as another.
         way (int): classes in a task.
         shot (int): support images of each class.
         query (int): query images of each class.
@@ -145,9 +95,11 @@ class TaskSampler:
         by_drawer (bool): draw the same drawings of all classes of a task. Where drawing k of every
             character is by the same person, as within an alphabet of Omniglot, the support is then
             by others than the queries.
+        names (Sequence[str] | None): the name of each row, for the error.
 
     Raises:
-        UserError: if there are fewer classes than `way`, or fewer drawings than `shot + query`.
+        UserError: if there are fewer classes than `way`, or if one has fewer images than `shot +
+            query`.
 
     Example:
         >>> import numpy as np
@@ -160,7 +112,7 @@ class TaskSampler:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Stack,
         way: int,
         shot: int,
         query: int,
@@ -170,30 +122,30 @@ class TaskSampler:
         rows: np.ndarray | None = None,
         replacement: bool = False,
         by_drawer: bool = False,
+        names: Sequence[str] | None = None,
     ):
         self.rows = np.arange(len(images)) if rows is None else rows
         self.turns = QUARTER_TURNS if rotations else 1
         self.classes = len(self.rows) * self.turns
-        self.drawings, self.versions = images.shape[1:3]
+        bank = bank_of(images)
+        self.counts, self.versions = bank.counts[self.rows], bank.versions
         if way > self.classes:
             raise UserError(
                 f"way (or train_way, in training) is {way}, but there are only {self.classes} "
                 "classes to draw from"
             )
-        if shot + query > self.drawings:
-            raise UserError(
-                f"shot + query is {shot + query}, but each class has {self.drawings} drawings"
-            )
+        if shot + query > self.counts.min():
+            raise UserError(self._too_few(shot + query, names))
         self.images, self.way, self.shot, self.query, self.rng = images, way, shot, query, rng
         self.replacement, self.by_drawer = replacement, by_drawer
-        self.bank: Images | Embeddings = Images(images)
+        self.bank: Bank = bank
         turned = [f"{name} turned {k} times" for k in range(self.turns) for name in alphabets or []]
         self.alphabet_of_class = np.unique(turned, return_inverse=True)[1]
 
     @property
     def image_count(self) -> int:
         """The number of different images that tasks are drawn from."""
-        return self.classes * self.drawings * self.versions
+        return int(self.counts.sum()) * self.turns * self.versions
 
     @property
     def images_per_task(self) -> int:
@@ -206,22 +158,17 @@ class TaskSampler:
         `embed` takes images [N, 1, H, W] to embeddings [N, D]; each image is embedded once.
         """
         twin = copy.copy(self)
-        twin.bank = Images(self.images).embedded(embed, self.rows, self.turns)
+        twin.bank = bank_of(self.images).embedded(embed, self.rows, self.turns)
         return twin
 
     def indices(self, tasks: int, part: slice = slice(None)) -> TaskIndices:
         """Draw the next tasks; return `part` of them, which is what one process needs."""
         rng, shot, query = self.rng, self.shot, self.query
         chosen = self._classes(tasks)  # [T, way], of label 0, 1, ...
-        apart = 1 if self.by_drawer else self.way  # classes whose drawings are drawn apart
-        if self.replacement:
-            drawing = rng.integers(self.drawings, size=(tasks, apart, shot + query))
-        else:
-            drawn = rng.random((tasks, apart, self.drawings), dtype=np.float32).argsort(axis=2)
-            drawing = drawn[:, :, : shot + query]
+        turns, place = np.divmod(chosen, len(self.rows))
+        drawing = self._drawings(self.counts[place])
         version = rng.integers(self.versions, size=(tasks, self.way, shot + query))
-        turns, row = np.divmod(chosen, len(self.rows))
-        row = self.rows[row]
+        row = self.rows[place]
 
         def picks(first: int, end: int) -> Picks:
             count = self.way * (end - first)
@@ -240,6 +187,41 @@ class TaskSampler:
             )
 
         return TaskIndices(picks(0, shot), picks(shot, shot + query))
+
+    @property
+    def _equal(self) -> bool:
+        """Whether all classes have the same number of images."""
+        return bool((self.counts == self.counts[0]).all())
+
+    def _drawings(self, counts: np.ndarray) -> np.ndarray:
+        """Different images of classes of `counts` [T, way] images, [T, way, shot + query]."""
+        number = self.shot + self.query
+        if self.by_drawer:  # those of one class are those of all
+            counts = counts.min(axis=1, keepdims=True)
+        if self.replacement:
+            high = self.counts[0] if self._equal else counts[:, :, None]
+            return self.rng.integers(high, size=(*counts.shape, number))
+        if self._equal:
+            keys = self.rng.random((*counts.shape, self.counts[0]), dtype=np.float32)
+            return keys.argsort(axis=2)[:, :, :number]
+        drawn = [self.rng.choice(count, number, replace=False) for count in counts.ravel()]
+        return np.reshape(drawn, (*counts.shape, number)).astype(int)
+
+    def _too_few(self, number: int, names: Sequence[str] | None) -> str:
+        """The sentence about classes with fewer images than a task takes."""
+        task = f"shot + query is {number}"
+        if self._equal:
+            return f"{task}, but each class has {self.counts[0]} drawings"
+        short = np.flatnonzero(self.counts < number)
+        said = [
+            f"{names[self.rows[k]] if names else f'class {self.rows[k]}'} has {self.counts[k]}"
+            for k in short[np.argsort(self.counts[short], kind="stable")][:FEW]
+        ]
+        more = f" and {len(short) - FEW} more classes have too few" if len(short) > FEW else ""
+        return (
+            f"{task}, but {', '.join(said)}{more}; lower shot or query, or leave such classes out "
+            f"by make_data.py --min-images {number}"
+        )
 
     def _classes(self, tasks: int) -> np.ndarray:
         """The classes of each task, [T, way], in random order.
@@ -288,7 +270,7 @@ class AlphabetSampler:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Stack,
         names: Sequence[str],
         way: int,
         shot: int,
@@ -299,7 +281,11 @@ class AlphabetSampler:
     ):
         members: dict[str, list[int]] = {}
         for row, name in enumerate(names):
-            members.setdefault(name.split("/")[0], []).append(row)
+            members.setdefault(group_of(name), []).append(row)
+        if set(members) == {""}:
+            raise UserError(
+                "these classes have no groups; make_data.py takes the folders above them as groups"
+            )
         if alphabet is not None and alphabet not in members:
             raise UserError(
                 f"alphabet {alphabet} has no character here; there are {', '.join(members)}"
@@ -315,7 +301,14 @@ class AlphabetSampler:
             )
         self.alphabets = {
             name: TaskSampler(
-                images, way, shot, query, rng, rows=np.array(rows), by_drawer=by_drawer
+                images,
+                way,
+                shot,
+                query,
+                rng,
+                rows=np.array(rows),
+                by_drawer=by_drawer,
+                names=names,
             )
             for name, rows in allowed.items()
             if len(rows) >= way

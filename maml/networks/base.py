@@ -50,6 +50,8 @@ class Network(nn.Layer, ABC):
     """
 
     per_image = False
+    pixels: tuple[Sequence[float], Sequence[float]] | None = None
+    """mean and deviation of the training images' pixels, by channel; None to take images as are"""
 
     def __init__(
         self,
@@ -93,6 +95,15 @@ class Network(nn.Layer, ABC):
     def penalty(self, params: Sequence[Tensor]) -> Tensor | float:
         """Return what a metric method adds to its loss for large weights; nothing here."""
         return 0.0
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """Return images [..., C, H, W] less the training images' mean, over their deviation."""
+        if self.pixels is None:
+            return x
+        mean, deviation = (
+            paddle.to_tensor(values, x.dtype).reshape([-1, 1, 1]) for values in self.pixels
+        )
+        return (x - mean) / deviation
 
     def prepare(self, x: Tensor) -> Any:
         """Return what `embed` needs of images [T, N, 1, H, W] and no weight can change.

@@ -21,6 +21,7 @@ def build_network(
     image_size: int = 28,
     filters: int = 64,
     dense_deviation: float = 0.2,
+    channels: int = 1,
 ) -> Network:
     """Return a new network.
 
@@ -31,16 +32,22 @@ def build_network(
         image_size (int): side of the images, in pixels.
         filters (int): of each convolution of strided and pooled.
         dense_deviation (float): of koch's initial dense weights.
+        channels (int): of the images.
+
+    Raises:
+        UserError: if the network does not take such images.
     """
     builders: dict[str, Callable[[], Network]] = {
-        "strided": lambda: ConvNet(way, rng, image_size, pooled=False, filters=filters),
-        "pooled": lambda: ConvNet(way, rng, image_size, pooled=True, filters=filters),
-        "dense": lambda: DenseNet(way, rng, image_size),
-        "perceptron": lambda: Perceptron(way, rng, image_size**2),
+        "strided": lambda: ConvNet(way, rng, image_size, False, filters, channels=channels),
+        "pooled": lambda: ConvNet(way, rng, image_size, True, filters, channels=channels),
+        "dense": lambda: DenseNet(way, rng, image_size, channels=channels),
+        "perceptron": lambda: Perceptron(way, rng, channels * image_size**2),
         "keras": lambda: KerasNet(way, rng, image_size),
         "koch": lambda: KochNet(rng, dense_deviation),
     }
     side = KochNet.IMAGE_SIZE
+    if kind == "koch" and channels != 1:
+        raise UserError("network koch is for grey images; make some by make_data.py --channels 1")
     if kind == "koch" and image_size != side:
         raise UserError(
             f"network koch is for images of {side} x {side} pixels, these have {image_size}; make "

@@ -11,6 +11,7 @@ from paddle import Tensor
 
 from maml import functional as fn
 from maml.networks.base import Network
+from maml.system.errors import UserError
 
 
 class ConvNet(Network):
@@ -28,6 +29,7 @@ class ConvNet(Network):
         pooled (bool): 2x2 max-pooling in the place of stride 2.
         filters (int): filters of each convolution.
         blocks (int): number of blocks, at least 2.
+        channels (int): of the images.
         dtype (str): "float32" or "float64".
 
     Example:
@@ -47,12 +49,19 @@ class ConvNet(Network):
         filters: int = 64,
         blocks: int = 4,
         dtype: str = "float32",
+        channels: int = 1,
     ):
         sizes = [image_size]
         for _ in range(blocks):
             sizes.append(sizes[-1] // 2 if pooled else -(-sizes[-1] // 2))
+        if sizes[-1] == 0:
+            raise UserError(
+                f"network pooled halves images {blocks} times, which takes {2**blocks} x "
+                f"{2**blocks} pixels or more, and these have {image_size} x {image_size}; choose "
+                "network strided, or make larger images by make_data.py --image-size"
+            )
         features = filters * sizes[-1] ** 2
-        super().__init__(initial_weights(rng, blocks, filters), features, way, rng, dtype)
+        super().__init__(initial_weights(rng, blocks, filters, channels), features, way, rng, dtype)
         self.pooled, self.filters, self.sizes = pooled, filters, sizes
 
     @property
@@ -61,7 +70,7 @@ class ConvNet(Network):
         return 1 if self.pooled else 2
 
     def prepare(self, x: Tensor) -> fn.InputPatches:
-        return fn.input_patches(x, self.stride, self.pooled)
+        return fn.input_patches(self.normalised(x), self.stride, self.pooled)
 
     def embed(
         self,
@@ -92,9 +101,11 @@ class ConvNet(Network):
         return h.reshape([h.shape[0], images, self.features])
 
 
-def initial_weights(rng: np.random.Generator, blocks: int, filters: int) -> dict[str, np.ndarray]:
+def initial_weights(
+    rng: np.random.Generator, blocks: int, filters: int, channels: int = 1
+) -> dict[str, np.ndarray]:
     """w, gamma and beta of each block by name (He et al. 2015, eq. 10)."""
-    weights, channels = {}, 1
+    weights = {}
     for block in range(1, blocks + 1):
         w = np.sqrt(2 / (9 * channels)) * rng.standard_normal([9 * channels, filters])
         weights[f"block{block}.weight"] = w

@@ -23,6 +23,7 @@ class DenseNet(Network):
         image_size (int): side of the images, in pixels.
         hidden (Sequence[int]): units of each layer; the MAML paper's by default (section 5.2).
         dtype (str): "float32" or "float64".
+        channels (int): of the images.
 
     Example:
         >>> import numpy as np, paddle, maml
@@ -38,9 +39,10 @@ class DenseNet(Network):
         image_size: int = 28,
         hidden: Sequence[int] = (256, 128, 64, 64),
         dtype: str = "float32",
+        channels: int = 1,
     ):
         weights = {}
-        for layer, w in enumerate(initial_weights(rng, [image_size**2, *hidden]), 1):
+        for layer, w in enumerate(initial_weights(rng, [channels * image_size**2, *hidden]), 1):
             weights[f"layer{layer}.weight"] = w
             weights[f"layer{layer}.gamma"] = np.ones([1, w.shape[1]])
             weights[f"layer{layer}.beta"] = np.zeros([1, w.shape[1]])
@@ -54,7 +56,7 @@ class DenseNet(Network):
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:
-        h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, H*W]
+        h = self.normalised(x).reshape([x.shape[0], x.shape[1], -1])  # [T, N, C*H*W]
         for w, gamma, beta, given in zip(params[::3], params[1::3], params[2::3], statistics):
             h = F.relu(fn.batch_norm(paddle.matmul(h, w), gamma, beta, given, record, twice))
         return h
@@ -101,7 +103,7 @@ class Perceptron(Network):
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:
-        h = x.reshape([x.shape[0], x.shape[1], -1])  # [T, N, inputs]
+        h = self.normalised(x).reshape([x.shape[0], x.shape[1], -1])  # [T, N, inputs]
         for w, b in zip(params[::2], params[1::2]):
             h = F.relu(paddle.matmul(h, w) + b)
         return h

@@ -119,6 +119,7 @@ class LayerNetwork(Network):
         twice: bool = False,
     ) -> Tensor:
         """Return the layer's outputs [T, N, ...]; see `Network.forward`."""
+        x = self.normalised(x)
         if params is None:
             params = [p.unsqueeze(0) for p in self.theta]
         if self.together is None:

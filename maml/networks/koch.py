@@ -78,7 +78,7 @@ class KochNet(Network):
         twice: bool,
     ) -> Tensor:
         tasks, images = x.shape[:2]
-        h = x.flatten(0, 1)  # [T * N, 1, 105, 105]
+        h = self.normalised(x).flatten(0, 1)  # [T * N, 1, 105, 105]
         layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]
         for i, (w, b) in enumerate(layers[:-1]):
             h = F.relu(F.conv2d(h, w, b))

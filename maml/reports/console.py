@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maml.config import METRIC
-from maml.reports.words import NOT_OMNIGLOT, steps_in_words, vector
+from maml.reports.words import not_omniglot, of_images, steps_in_words, vector
 
 DASHES = "-" * 20
 LONG_DASHES = "-" * 72
@@ -19,12 +19,13 @@ def of_random_tasks(report: dict[str, Any]) -> str:
         where = f" of one alphabet ({report['within_alphabet']})"
     if "two_drawers" in report:
         where += ", support and queries by two drawers,"
-    lines = [] if report["data"] == "omniglot" else [NOT_OMNIGLOT.format(report["data"])]
+    lines = not_omniglot(report["data"])
+    classes = "classes" if of_images(report["data"]) else "characters"
     lines += [
         f"{report['checkpoint']}: {report['algorithm']}, {report['way']}-way "
         f"{report['shot']}-shot, {report['query']} queries of each class, {tasks} tasks with seed "
         f"{report['seed']}",
-        f"{report['data']}, {report['part']} characters{where} of the {report['split']} split, "
+        f"{report['data']}, {report['part']} {classes}{where} of the {report['split']} split, "
         f"{report['bn']} batch normalisation",
         *_averaged(report),
         *_finetuning(report),

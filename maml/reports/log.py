@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from maml.config import FIELDS, METRIC, Config
-from maml.data.arrays import Index
+from maml.data.index import ImageIndex, Index
+from maml.data.raw import DRAWINGS
 from maml.data.tasks import TaskBatch
 from maml.evaluation.accuracy import Result
 from maml.reports import plots
 from maml.reports.records import drop_later, record_file
-from maml.reports.words import NOT_OMNIGLOT, method_name, steps_in_words, thousands, vector
+from maml.reports.words import (
+    method_name,
+    not_omniglot,
+    of_images,
+    steps_in_words,
+    thousands,
+    vector,
+)
 from maml.system import files
 from maml.system.errors import UserError, forget_reader
 from maml.system.progress import Progress, duration
@@ -52,7 +60,7 @@ def header(run: Trainer, device: str) -> str:
     parameters = sum(math.prod(p.shape) for p in run.learner.meta_parameters)
     shapes = {part: _shape(index, part) for part in ("train", "val", "test")}
     processes = "1 process" if run.processes.size == 1 else f"{run.processes.size} processes"
-    warning = [] if index.source == "omniglot" else [NOT_OMNIGLOT.format(index.source)]
+    warning = not_omniglot(index.source)
     return "\n".join(
         [
             *warning,
@@ -84,7 +92,10 @@ def _resumed(run: Trainer) -> list[str]:
 
 
 def _shape(index: Index, part: str) -> tuple[int, ...]:
-    return (len(index.rows[part]), 20, 1, index.image_size, index.image_size)
+    side = index.image_size
+    if isinstance(index, ImageIndex):  # of unequal classes: all images
+        return (sum(index.counts[part]), index.channels, side, side)
+    return (len(index.rows[part]), DRAWINGS, 1, side, side)
 
 
 class ConsoleLog:
@@ -204,6 +215,7 @@ class ConsoleLog:
             return
         source = run.index.source
         what = "" if source == "omniglot" else f" on {source} characters, NOT Omniglot's"
+        what = f" on {source}" if of_images(source) else what
         data = "" if self.config.data == FIELDS["data"].default else f" --data {self.config.data}"
         self.say(
             f"The best acc on validation set is {best:.4f}{what}: {100 * best:.2f}% at "

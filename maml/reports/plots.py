@@ -99,9 +99,9 @@ def episode(tasks: TaskBatch, title: str, most: int = 5, most_classes: int = 20)
     for axes in grid.ravel():
         axes.axis("off")
     for label, line in zip(shown, grid):
-        for axes, image in zip(line[:shot], support_x[support_y == label, 0]):
+        for axes, image in zip(line[:shot], support_x[support_y == label]):
             _show(axes, image, f"class {label}", TRAINING)
-        for axes, image in zip(line[shot:], query_x[query_y == label, 0]):
+        for axes, image in zip(line[shot:], query_x[query_y == label]):
             _show(axes, image, f"class {label}")
     return figure
 
@@ -233,20 +233,23 @@ def told_pictures(
     for axes in grid.ravel():
         axes.axis("off")
     for axes, n in zip(grid[:above].ravel(), np.argsort(support.y, kind="stable")):
-        _show(axes, support.x[n, 0], support.classes[support.y[n]])
+        _show(axes, support.x[n], support.classes[support.y[n]])
     each = zip(grid[above:].ravel(), query.x, probabilities, query.y, refused)
     for axes, image, p, label, stranger in each:
         wrong = label >= 0 and (stranger or label != p.argmax())
         said = f"{support.classes[p.argmax()]} {100 * p.max():.0f}%"
         said = "none of these" if stranger else said
-        _show(axes, image[0], f"{said}{'  ✗' if wrong else ''}", WRONG if wrong else TRAINING)
+        _show(axes, image, f"{said}{'  ✗' if wrong else ''}", WRONG if wrong else TRAINING)
     return figure
 
 
 def _show(axes: Axes, image: np.ndarray, title: str = "", colour: str = "black") -> None:
-    """A drawing [H, W] (ink 1) in a frame."""
+    """A drawing [H, W] or [1, H, W] (ink 1), or a picture in colour [3, H, W], in a frame."""
     axes.axis("on")
-    axes.imshow(1 - image, cmap="gray", vmin=0, vmax=1)
+    if len(image) == 3 and image.ndim == 3:
+        axes.imshow(image.transpose(1, 2, 0), vmin=0, vmax=1)
+    else:
+        axes.imshow(1 - image.reshape(image.shape[-2:]), cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9, color=colour)
     for spine in axes.spines.values():
@@ -270,9 +273,9 @@ def predictions(task: TaskBatch, predicted: np.ndarray, title: str, most: int = 
     for axes in (*above, *below):
         axes.axis("off")
     for axes, label in zip(above, classes):
-        _show(axes, support_x[support_y == label][0, 0], f"support:\nclass {label}", TRAINING)
+        _show(axes, support_x[support_y == label][0], f"support:\nclass {label}", TRAINING)
     for axes, n in zip(below, shown):
         right = query_y[n] == predicted[n]
         text = f"class {query_y[n]}\nsaid {predicted[n]}{'' if right else '  ✗'}"
-        _show(axes, query_x[n, 0], text, "black" if right else WRONG)
+        _show(axes, query_x[n], text, "black" if right else WRONG)
     return figure

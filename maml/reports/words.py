@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maml.config import Config
+from maml.data.index import IMAGES_OF
 
 NOT_OMNIGLOT = "These are NOT Omniglot's characters, but {} ones."
 NAMES = {
@@ -16,6 +17,16 @@ NAMES = {
     "matching": "Matching Networks",
     "siamese": "Siamese networks",
 }
+
+
+def of_images(source: str) -> bool:
+    """Whether data are images of any kind, and not drawings of Omniglot's form."""
+    return source.startswith(IMAGES_OF)
+
+
+def not_omniglot(source: str) -> list[str]:
+    """Return a line where characters are not Omniglot's, which they might be taken for."""
+    return [] if source == "omniglot" or of_images(source) else [NOT_OMNIGLOT.format(source)]
 
 
 def vector(accuracies: Sequence[float] | np.ndarray) -> str:

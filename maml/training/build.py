@@ -19,12 +19,14 @@ from maml.algorithms.reptile import Reptile
 from maml.algorithms.siamese import Pairs, Triplets
 from maml.config import METRIC, OWN_NETWORK, Config
 from maml.data.distortions import distorted_views
+from maml.data.index import Index
 from maml.data.streams import Stream, generator
 from maml.networks.base import Network
 from maml.networks.build import build_network
 from maml.networks.file import Builder
 from maml.system.errors import UserError
 
+Pixels = tuple[Sequence[float], Sequence[float]]
 Average = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
@@ -33,6 +35,8 @@ def build_learner(
     image_size: int = 28,
     average: Average = fn.mean_over_tasks,
     builder: Builder | None = None,
+    channels: int = 1,
+    pixels: Pixels | None = None,
 ) -> Learner:
     """Return the learner that `config` describes, with initial weights from its seed.
 
@@ -41,6 +45,9 @@ def build_learner(
         image_size (int): side of the images, in pixels.
         average (Callable): takes tensors [T, ...] to their means over the tasks of all processes.
         builder (Builder | None): the user's own network, where the configuration names a file.
+        channels (int): of the images.
+        pixels (tuple | None): mean and deviation of the training images' pixels, by channel, by
+            which the network normalises all images.
 
     Raises:
         UserError: if the configuration names a file, and there is no builder.
@@ -53,11 +60,13 @@ def build_learner(
             raise UserError(
                 f"its network is the user's own, {config.network}; name that file by --network"
             )
-        network = builder.network(way, image_size, seed=config.seed)
+        network = builder.network(way, image_size, channels, config.seed)
     else:
         kind = usual_network(config) if config.network == "auto" else config.network
         rng = generator(config.seed, Stream.WEIGHTS)
-        network = build_network(kind, way, rng, image_size, config.filters, config.dense_deviation)
+        deviation, filters = config.dense_deviation, config.filters
+        network = build_network(kind, way, rng, image_size, filters, deviation, channels)
+    network.pixels = pixels
     transductive, copies = config.bn_mode == "transductive", config.distortions_test
     if metric:
         views = partial(_views, copies=copies)
@@ -98,6 +107,17 @@ def build_learner(
         clip=config.clip,
         **shared,
     )
+
+
+def learner_for(
+    config: Config,
+    index: Index,
+    average: Average = fn.mean_over_tasks,
+    builder: Builder | None = None,
+) -> Learner:
+    """Return the learner that `config` describes, for images as `index` describes them."""
+    size, channels = index.image_size, index.form.channels
+    return build_learner(config, size, average, builder, channels, index.pixels)
 
 
 def usual_network(config: Config) -> str:

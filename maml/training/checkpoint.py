@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maml.config import METRIC, Config, stored
-from maml.data.arrays import Index, check_index
+from maml.data.index import Index, check_index
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
@@ -72,13 +72,11 @@ class Checkpoint:
 
     def state(self) -> dict[str, Any]:
         """Return what is written."""
-        index = dataclasses.asdict(self.data)
-        index["rows"] = {part: index["rows"][part] for part in ("train", "val")}
         return {
             "weights": self.weights,
             "running": self.running,
             "config": settings(self.config),
-            "data": index,
+            "data": dataclasses.asdict(self.data.of_parts(("train", "val"))),
             "epoch": self.iteration,
             "best": self.best,
             "history": self.history,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-
-import numpy as np
 
 from maml.algorithms.learner import Learner
 from maml.config import GRADIENT, Config
-from maml.data.arrays import Index
-from maml.data.distortions import with_distortions
+from maml.data.banks import ClassImages, Stack, joined
+from maml.data.distortions import NOT_DISTORTED, with_distortions
+from maml.data.index import Index
+from maml.data.splits import character_of, group_of, is_rotation
 from maml.data.streams import Stream, generator
 from maml.data.tasks import TaskBatch, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate
@@ -69,15 +68,15 @@ def learning_rate(config: Config, iteration: int) -> float:
     return config.outer_lr_end + (config.outer_lr - config.outer_lr_end) * share[config.schedule]
 
 
-def training_sampler(config: Config, images: np.ndarray, rows: Sequence[str]) -> TaskSampler:
+def training_sampler(config: Config, images: Stack, rows: Sequence[str]) -> TaskSampler:
     """The sampler of training tasks; `rows` are the names of the training characters."""
-    if config.distortions:
+    if config.distortions and not isinstance(images, ClassImages):
         rng = generator(config.seed, Stream.DISTORTIONS)
         images = with_distortions(images, config.distortions, rng)
     rng, alphabets = generator(config.seed, Stream.TRAINING), None
     if config.within_alphabets:
         # of Alphabet/character or, where a list has rotations as rows, Alphabet/character/rotation
-        alphabets = [re.sub("/[^/]*", "", row, count=1) for row in rows]
+        alphabets = [row.replace(character_of(row), group_of(row) or row, 1) for row in rows]
     return TaskSampler(
         images,
         *config.train_task,
@@ -85,10 +84,11 @@ def training_sampler(config: Config, images: np.ndarray, rows: Sequence[str]) ->
         config.rotations,
         alphabets,
         replacement=config.replacement,
+        names=rows,
     )
 
 
-def progress_sampler(config: Config, images: np.ndarray, iteration: int) -> TaskSampler:
+def progress_sampler(config: Config, images: Stack, iteration: int) -> TaskSampler:
     """The sampler of tasks of training characters in the form of validation tasks.
 
     Their accuracy compares with that of validation. Each iteration has other tasks.
@@ -97,9 +97,12 @@ def progress_sampler(config: Config, images: np.ndarray, iteration: int) -> Task
     return TaskSampler(images, *config.test_task, rng, config.rotations)
 
 
-def validation_sampler(config: Config, images: np.ndarray) -> TaskSampler:
+def validation_sampler(
+    config: Config, images: Stack, rows: Sequence[str] | None = None
+) -> TaskSampler:
     """The sampler of validation tasks, the same at every validation."""
-    return TaskSampler(images, *config.test_task, generator(config.seed, Stream.VALIDATION))
+    rng = generator(config.seed, Stream.VALIDATION)
+    return TaskSampler(images, *config.test_task, rng, names=rows)
 
 
 def bounded(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -121,7 +124,8 @@ class Trainer:
     Args:
         config (Config): the settings.
         learner (Learner): what is trained.
-        arrays (dict[str, ndarray]): the images of "train" and "val", as `read_arrays` returns them.
+        arrays (Mapping[str, Stack]): the images of "train" and "val", as `read_arrays`
+            returns them.
         index (Index): what they show.
         processes (Processes | None): the processes that share each meta-batch.
 
@@ -149,18 +153,21 @@ class Trainer:
         self,
         config: Config,
         learner: Learner,
-        arrays: dict[str, np.ndarray],
+        arrays: Mapping[str, Stack],
         index: Index,
         processes: Processes | None = None,
     ):
         self.config, self.learner, self.index = config, learner, index
         self.best_path, self.resume_path = names.best_path(config), names.resume_path(config)
         self.processes = processes or Processes()
-        if config.rotations and any("/rot" in row for row in index.rows["train"]):
+        if config.rotations and any(map(is_rotation, index.rows["train"])):
             raise UserError(
                 f"{config.data}: its rows are rotations already, which --no-rotations leaves as "
                 "they are"
             )
+        copies = config.distortions + config.distortions_test
+        if copies and isinstance(arrays["train"], ClassImages):
+            raise UserError(NOT_DISTORTED)
         outputs, way = learner.network.way, config.train_task[0]
         if outputs is not None and way > outputs:
             raise UserError(
@@ -169,11 +176,12 @@ class Trainer:
                 "smaller one"
             )
         parts = ["train", "val"] if config.train_on_val else ["train"]
-        images = np.concatenate([arrays[part] for part in parts])
+        images = joined([arrays[part] for part in parts])
         rows = [row for part in parts for row in index.rows[part]]
         self.sampler = training_sampler(config, images, rows)
         self.validation_images = arrays["val"]
-        validation_sampler(config, arrays["val"])  # too few characters are known now, not later
+        # too few classes or images are known now, not later
+        validation_sampler(config, arrays["val"], index.rows["val"])
         self.iteration = 0
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
         self.history: list[dict[str, Any]] = []
@@ -222,8 +230,8 @@ class Trainer:
                 f"{self.resume_path}: was trained on other arrays than those in "
                 f"{self.config.data}; name theirs by --data"
             )
-        size = self.index.image_size
-        parameters.set_weights(self.learner, state.weights, state.running, size, state.path)
+        form = self.index.form
+        parameters.set_weights(self.learner, state.weights, state.running, form, state.path)
         parameters.set_optimizer_state(self.learner, state.optimizer)
         self.sampler.rng.bit_generator.state = state.tasks
         self.iteration, self.seconds = state.iteration, state.seconds

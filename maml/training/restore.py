@@ -15,7 +15,7 @@ from maml.config import METRIC, Config
 from maml.evaluation.options import TestOptions
 from maml.networks.file import Builder
 from maml.system.errors import UserError
-from maml.training.build import build_learner
+from maml.training.build import learner_for
 from maml.training.checkpoint import Checkpoint
 from maml.training.weights import set_weights, weights
 
@@ -49,9 +49,9 @@ def restore(
     keys = ("train_way", "train_shot", "train_query")
     as_trained = dict(zip(keys, trained.config.train_task))
     config = dataclasses.replace(trained.config, **{**as_trained, **changes, "way": way})
-    learner = build_learner(config, trained.data.image_size, builder=builder)
-    image_size = trained.data.image_size
-    set_weights(learner, fitting(learner, trained), trained.running, image_size, trained.path)
+    learner = learner_for(config, trained.data, builder=builder)
+    found = fitting(learner, trained)
+    set_weights(learner, found, trained.running, trained.data.form, trained.path)
     return learner
 
 
@@ -118,7 +118,7 @@ def start_from(learner: Learner, trained: Checkpoint) -> None:
         )
     initial = weights(learner)
     mixed = [found[i] if fit else initial[i] for i, fit in enumerate(fits)]
-    set_weights(learner, mixed, [], trained.data.image_size, trained.path)
+    set_weights(learner, mixed, [], trained.data.form, trained.path)
     if isinstance(learner, MAMLPlusPlus):
         end = len(learner.network.theta)
         if not all(fits[end : end + len(learner.later)]):
@@ -127,4 +127,4 @@ def start_from(learner: Learner, trained: Checkpoint) -> None:
 
 def untrained(trained: Checkpoint, builder: Builder | None = None) -> Learner:
     """Return the learner of the checkpoint's configuration before its training."""
-    return build_learner(trained.config, trained.data.image_size, builder=builder)
+    return learner_for(trained.config, trained.data, builder=builder)

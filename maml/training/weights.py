@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 
 from maml.algorithms.learner import Learner
+from maml.data.form import Form
 from maml.functional import Statistics
 from maml.system.errors import UserError
 
@@ -26,7 +27,7 @@ def set_weights(
     learner: Learner,
     weights: Sequence[np.ndarray],
     running: Sequence[np.ndarray],
-    image_size: int,
+    form: Form,
     source: object,
 ) -> None:
     """Give a learner these parameters and running statistics.
@@ -45,7 +46,7 @@ def set_weights(
     if not all(np.isfinite(w).all() for w in [*weights, *running]):
         raise UserError(f"{source}: holds weights that are not finite")
     shapes = [(list(w.shape), w.dtype) for w in running]
-    if running and shapes != [(shape, np.float32) for shape in running_shapes(learner, image_size)]:
+    if running and shapes != [(shape, np.float32) for shape in running_shapes(learner, form)]:
         raise UserError(
             f"{source}: holds running averages that do not fit the network of its configuration"
         )
@@ -55,11 +56,12 @@ def set_weights(
     learner.network.running = [Statistics(*map(paddle.to_tensor, pair)) for pair in pairs]
 
 
-def running_shapes(learner: Learner, image_size: int) -> list[list[int]]:
+def running_shapes(learner: Learner, form: Form) -> list[list[int]]:
     """Return the shapes of the running statistics, which blank images tell."""
     record: list[Statistics] = []
     with paddle.no_grad():
-        learner.network(paddle.zeros([1, 2, 1, image_size, image_size]), record=record)
+        side = form.image_size
+        learner.network(paddle.zeros([1, 2, form.channels, side, side]), record=record)
     return [list(s.shape) for pair in record for s in pair]
 
 

@@ -8,7 +8,7 @@ from helpers import ROOT, command, evaluate, script, tiny, train
 
 from maml.classifier import choose, judged
 from maml.config import Config
-from maml.data.arrays import Index
+from maml.data.index import Index
 from maml.data.splits import PARTS
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read

@@ -13,6 +13,7 @@ import maml
 from maml.algorithms.metric import MetricLearner
 from maml.data import pictures, stand_in
 from maml.data.arrays import convert
+from maml.data.form import Form
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
@@ -244,7 +245,7 @@ def test_paths_are_read_as_own_pictures_are(drawings, tmp_path):
     for k, path in enumerate(paths):
         Image.fromarray(255 - drawings[k, 0]).resize((280, 280)).save(path)
     model = maml.load("protonet_60w1s").fit(paths, list("abcd"))
-    read = np.stack([pictures.read(path, 28) for path in paths])
+    read = np.stack([pictures.read(path, Form(28)) for path in paths])
     assert (model.predict_proba(paths) == model.predict_proba(read)).all()
     assert model.predict(paths) == list("abcd")
     paths[1].write_text("no picture")

@@ -281,7 +281,7 @@ def test_too_few_characters_are_refused(raw, tmp_path):
 
 def test_missing_and_empty_folders_are_named(tmp_path):
     assert "nowhere: no such folder" in make("nowhere", tmp_path, status=2).stderr
-    assert "no images like" in make(tmp_path, tmp_path / "out", status=2).stderr
+    assert "no images" in make(tmp_path, tmp_path / "out", status=2).stderr
     (tmp_path / "not.zip").write_bytes(b"PK no")
     assert "not a readable zip" in make(tmp_path / "not.zip", tmp_path / "out", status=2).stderr
 

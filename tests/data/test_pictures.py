@@ -8,6 +8,7 @@ from helpers import command, train
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from maml.data import ink, pictures
+from maml.data.form import Form
 from maml.system.errors import UserError
 
 
@@ -122,7 +123,7 @@ def test_a_photograph_that_was_taken_on_its_side(plain, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     turned.save(tmp_path / "a.jpg", exif=exif, quality=95)
-    assert min(overlap(255 * pictures.read(tmp_path / "a.jpg", 105)[0], plain)) > 0.85
+    assert min(overlap(255 * pictures.read(tmp_path / "a.jpg", Form(105))[0], plain)) > 0.85
 
 
 def likeness(a, b):
@@ -419,27 +420,27 @@ def test_more_classes_than_a_classifier_has_are_refused(checkpoints, mine):
 
 
 def test_reading_an_unsorted_set_keeps_labels(mine):
-    found = pictures.read_support(pictures.classes(mine / "support"), 28)
+    found = pictures.read_support(pictures.classes(mine / "support"), Form(28))
     assert (
         found.classes == ["bar", "cross"]
         and found.y.tolist() == [0, 0, 1, 1]
         and found.x.shape == (4, 1, 28, 28)
     )
     with pytest.raises(UserError, match="no pictures .*bar: is passed over, for no class has"):
-        pictures.read_queries([mine / "support"], ["other"], 28)
+        pictures.read_queries([mine / "support"], ["other"], Form(28))
 
 
 def test_pictures_that_cannot_be_used_are_skipped_with_the_reason(mine):
     (mine / "support/bar/0.png").write_text("no picture")
     dense_grid().save(mine / "support/cross/9.png")
-    found = pictures.read_support(pictures.classes(mine / "support"), 28)
+    found = pictures.read_support(pictures.classes(mine / "support"), Form(28))
     assert found.y.tolist() == [0, 0, 1, 1] and len(found.paths) == len(found.x) == 4
     assert [path.name for path, _ in found.skipped] == ["0.png", "9.png"]
     reasons = [reason for _, reason in found.skipped]
     assert reasons[0] == "is not a readable picture (its format is not known)"
     assert reasons[1].startswith("is too dense")
     with pytest.raises(ink.NoDrawing, match="bar/0.png: is not a readable picture"):
-        pictures.read(mine / "support/bar/0.png", 28)
+        pictures.read(mine / "support/bar/0.png", Form(28))
 
 
 @pytest.mark.parametrize("broken", ["truncated", "folder", "forbidden"])
@@ -457,7 +458,7 @@ def test_files_that_cannot_be_read_have_one_clean_reason(mine, broken, monkeypat
 
         monkeypatch.setattr(Image, "open", refuse)
     with pytest.raises(ink.NoDrawing) as error:
-        pictures.read(path, 28)
+        pictures.read(path, Form(28))
     said = str(error.value)
     assert said.startswith(f"{path}: is not a readable picture (") and said.count("a.png") == 1
     assert "Errno" not in said
