@@ -6,6 +6,7 @@ import paddle.nn.functional as F
 import pytest
 from helpers import ROOT, check_twice_differentiable, numerical_gradient, relative_error
 from paddle import nn
+from PIL import Image
 
 import maml
 from maml import functional as fn
@@ -394,6 +395,17 @@ def test_the_residual_example_has_exact_second_derivatives():
     x = images(1, 3, side=16)
     assert maml.check_second_order(network, x) < 1e-5 and len(network.theta) == 8 * 3 + 4 * 3 + 2
     assert network(fn.for_each_task([x[0]], 2)[0]).shape == [2, 3, 3] and network.together
+
+
+def test_the_residual_examples_weights_classify():
+    weights, network = ROOT / "examples/protonet_resnet.pkl", ROOT / "examples/resnet.py"
+    with Image.open(ROOT / "tests/golden/drawings.png") as sheet:
+        drawings = np.asarray(sheet).reshape(5, 28, 5, 28).swapaxes(1, 2)
+    paddle.set_default_dtype("float32")  # as they were trained
+    model = maml.load(weights, network=f"{network}:four").fit(drawings[:, 0], list("abcde"))
+    assert model.predict(drawings[:, 1:].reshape(20, 28, 28)) == [
+        c for c in "abcde" for _ in "1234"
+    ]
 
 
 def test_closed_form_of_a_quadratic_network():
