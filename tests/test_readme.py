@@ -43,7 +43,16 @@ SHORT_OF_METHOD = {
     "matching": "--query 2 --train_way 20 --train_query 2",
     "siamese": "--query 2 --train_way 20 --train_query 1",
 }
-ENDLESS = ["--download", "maml draw", "maml table", "--split maml", "distributed.launch"]
+ENDLESS = [
+    "--download",
+    "maml draw",
+    "maml table",
+    "--split maml",
+    "distributed.launch",
+    "all_runs.zip",
+    "data/background",
+    "--schedule_from",
+]
 """commands that need the network, a browser, real Omniglot or other machines, or that write here"""
 DOORS = {"make_data.py": "data", "train.py": "train", "evaluate.py": "evaluate"}
 """scripts, and the modules of maml.cli whose main they call"""

@@ -124,6 +124,7 @@ def find(
     data: Index | None = None,
     split: str | None = None,
     own_network: bool = False,
+    any_shot: bool = False,
 ) -> Choice:
     """Choose the checkpoint for a task of `way` classes and `shot` support images of each.
 
@@ -149,6 +150,8 @@ def find(
         data (Index | None): the arrays that are measured on.
         split (str | None): the split that is preferred.
         own_network (bool): with a network of the user's own.
+        any_shot (bool): take weights of MAML and Reptile for another `shot` too, as one's own
+            pictures are as many as there are.
 
     Raises:
         UserError: if there is no candidate.
@@ -171,13 +174,13 @@ def find(
         )
 
     def serves(t: Checkpoint) -> bool:
-        any_shot = t.config.algorithm in METRIC or judged[t.path] is not None
+        flexible = any_shot or t.config.algorithm in METRIC or judged[t.path] is not None
         return (
             algorithm in (None, t.config.algorithm)
             and (data is None or (t.data.source, t.data.split) == (data.source, data.split))
             and t.serves(way)
             and has_own_network(t) == own_network
-            and (any_shot or t.config.shot == shot)
+            and (flexible or t.config.shot == shot)
         )
 
     found = sorted(filter(serves, every), key=rank, reverse=True)

@@ -301,7 +301,9 @@ def search(
     own = arguments.network is not None
     if classes:
         shot = options.shot or pictures.mean_count(classes)
-        choice = find(folders, len(classes), shot, algorithm, split="random", own_network=own)
+        choice = find(
+            folders, len(classes), shot, algorithm, split="random", own_network=own, any_shot=True
+        )
     elif arguments.runs:  # the evaluation alphabets are the background split's test characters
         way = challenge.way(arguments.runs)
         choice = find(folders, way, 1, algorithm, split="background", own_network=own)

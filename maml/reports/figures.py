@@ -111,7 +111,8 @@ def of_characters(
 
 def save_figures(folder: str, figures: Mapping[str, Figure]) -> None:
     """Write figures, by file name, to `folder`, as PNGs and for VisualDL."""
-    from visualdl import LogWriter
+    with files.writable_home():
+        from visualdl import LogWriter
 
     def png(figure: Figure) -> Callable[[BinaryIO], None]:
         return lambda file: figure.savefig(file, format="png", dpi=120)

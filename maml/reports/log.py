@@ -129,7 +129,8 @@ class ConsoleLog:
 
     def _writer(self, folder: Path, begun: Path | None) -> LogWriter:
         """VisualDL's writer: of a new file, or of the one that a resumed run began with."""
-        from visualdl import LogWriter
+        with files.writable_home():
+            from visualdl import LogWriter
 
         name = ""
         if begun is not None:

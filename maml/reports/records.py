@@ -28,7 +28,8 @@ def drop_later(path: Path, iteration: int, summary: str) -> None:
 
     The points called `summary` go too: a run writes its own when it ends.
     """
-    from visualdl.proto import record_pb2
+    with files.writable_home():
+        from visualdl.proto import record_pb2
 
     def kept() -> Iterator[bytes]:
         for data in _records(path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,6 +56,26 @@ def _replace(part: Path, path: Path) -> None:
             return
         time.sleep(seconds)
     os.replace(part, path)
+
+
+@contextlib.contextmanager
+def writable_home() -> Iterator[None]:
+    """Let a folder that goes again stand in for the home, if nothing can be written there.
+
+    VisualDL writes settings to the home when it is imported.
+    """
+    if os.access(Path.home(), os.W_OK):
+        yield
+        return
+    before = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+            if before is not None:
+                os.environ["HOME"] = before
 
 
 def reason(error: OSError) -> str:

@@ -26,6 +26,8 @@ def start(folder):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # whatever starts the tests in the background lets Ctrl-C be ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         said = process.stdout.readline()

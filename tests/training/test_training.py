@@ -286,7 +286,7 @@ def test_every_algorithm_and_network_trains_and_evaluates(data, tmp_path, flags)
     [
         (
             ["--algorithm", "reptile", "--train_shot", 18, "--train_query", 3],
-            "train_shot + train_query is 21, but each character has 20",
+            "is 21, but each class has 20 drawings",
         ),
         (["--algorithm", "protonet", "--train_way", 97], "97, but there are only 96 classes"),
         (["--algorithm", "maml", "--train_query", 0], "train_query 1"),
