@@ -50,7 +50,8 @@ ENDLESS = [
     "--split maml",
     "distributed.launch",
     "all_runs.zip",
-    "data/background",
+    "background_train_val",
+    "protonet_resnet.pkl",
     "--schedule_from",
 ]
 """commands that need the network, a browser, real Omniglot or other machines, or that write here"""
@@ -237,6 +238,7 @@ def workplace(tmp_path_factory):
     stand_in.write(raw, alphabets=10, characters=10)
     for out in (".", "data/demo"):
         command("data", "--raw", raw, "--out", folder / out)
+    command("data", "--raw", raw, "--split", "background", "--out", folder / "data/background")
     write_challenge(folder / "all_runs", raw)
     lists = raw / "splits" / "vinyals"
     lists.mkdir(parents=True)

@@ -9,6 +9,7 @@ from drawn import BAR, CROSS, as_image, as_url, png
 from PIL import Image, ImageDraw, ImageFilter
 
 from maml.data import pictures
+from maml.data.form import Form
 from maml.draw.drawings import SIDE, Refused, folder, folder_names, read_drawing, read_picture, seen
 from maml.draw.memory import Latest
 from maml.system.errors import UserError
@@ -29,7 +30,7 @@ def photograph(rng) -> Image.Image:
 def test_a_picture_becomes_the_drawing_that_the_support_flag_reads(photograph, tmp_path, kind):
     file = tmp_path / f"letter.{kind}"
     photograph.save(file)
-    expected = pictures.read(file, 28)[0]
+    expected = pictures.read(file, Form(28))[0]
     drawing = as_image(read_picture(as_url(photograph, kind)))
     assert drawing.size == (SIDE, SIDE) and drawing.mode == "LA"
     paper = Image.new("LA", drawing.size, "white")
@@ -60,7 +61,7 @@ def test_the_folder_is_read_by_the_support_flag_as_the_page_read_it(tmp_path):
     with zipfile.ZipFile(io.BytesIO(written)) as archive:
         assert archive.namelist() == ["house/1.png", "house/2.png", "鱼/1.png"]
         archive.extractall(tmp_path)
-    read = pictures.read_support(pictures.classes(tmp_path), 28)
+    read = pictures.read_support(pictures.classes(tmp_path), Form(28))
     assert read.classes == ["house", "鱼"] and read.y.tolist() == [0, 0, 1]
     drawn = [read_drawing(url, 28) for url in (BAR, CROSS, CROSS)]
     assert np.array_equal(np.rint(255 * read.x[:, 0]), drawn)

@@ -11,6 +11,7 @@ from drawn import CROSS, DENSE
 from helpers import ROOT
 
 from maml.data import pictures
+from maml.data.form import Form
 from maml.draw.server import create, find_models
 
 pytestmark = in_a_browser
@@ -280,7 +281,7 @@ def test_the_download_is_the_folder_that_the_support_flag_takes(page, tmp_path):
     eventually(file.exists)
     with zipfile.ZipFile(file) as archive:
         archive.extractall(tmp_path / "mine")
-    read = pictures.read_support(pictures.classes(tmp_path / "mine"), 28)
+    read = pictures.read_support(pictures.classes(tmp_path / "mine"), Form(28))
     assert read.classes == ["A鱼", "B"] and read.y.tolist() == [0, 1] and not read.skipped
 
 

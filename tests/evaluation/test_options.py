@@ -65,7 +65,7 @@ def test_what_fine_tuning_alone_uses_is_refused_without_it(name):
     "values, message",
     [
         ({"way": 1}, "way must be at least 2, not 1"),
-        ({"shot": 20}, "shot must be at most 19, not 20"),
+        ({"shot": 10_001}, "shot must be at most 10000, not 10001"),
         ({"inner_steps_test": -1}, "inner_steps_test must be at least 0, not -1"),
         ({"finetune": -1}, "finetune must be at least 0, not -1"),
         ({"entropy": -0.5}, "entropy must be at least 0, not -0.5"),
