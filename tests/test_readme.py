@@ -35,6 +35,7 @@ SHORT = {
     "--distortions 0 --workers 1",
     "evaluate": "--tasks 2 --workers 1",
     "sine": "--steps 2",
+    "reptile_keras": "--meta_iterations 2",
 }
 SHORT_OF_METHOD = {
     "maml": "--query 2 --train_query 2 --inner_steps 1 --inner_steps_test 1",
