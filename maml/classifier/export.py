@@ -17,6 +17,7 @@ from maml.algorithms.gradient import GradientLearner
 from maml.algorithms.learner import Classifier
 from maml.algorithms.metric import MetricLearner
 from maml.algorithms.reptile import Reptile
+from maml.data.form import Form
 from maml.networks.plain import plain_layer
 from maml.system.errors import UserError
 
@@ -99,25 +100,25 @@ def fitted_layer(classifier: Classifier, adapted: Any) -> nn.Layer:
 
 
 def write(
-    layer: nn.Layer, folder: str | Path, image_size: int, described: dict[str, Any], onnx: bool
+    layer: nn.Layer, folder: str | Path, form: Form, described: dict[str, Any], onnx: bool
 ) -> None:
     """Write a layer for Paddle Inference, and what is to know of it beside it.
 
     Args:
-        layer (nn.Layer): takes images [N, 1, H, W] to a tensor [N, ...].
+        layer (nn.Layer): takes images [N, C, H, W] to a tensor [N, ...].
         folder (str | Path): it gets model.json (model.pdmodel with PaddlePaddle 2.6),
             model.pdiparams and labels.json.
-        image_size (int): side of the images, in pixels.
+        form (Form): what the images look like.
         described (dict): what labels.json says beside the size.
         onnx (bool): write model.onnx too, which needs paddle2onnx.
     """
     layer.eval()
-    path = os.path.join(folder, NAME)
-    images = [InputSpec([None, 1, image_size, image_size], "float32", "images")]
+    path, side = os.path.join(folder, NAME), form.image_size
+    images = [InputSpec([None, form.channels, side, side], "float32", "images")]
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         paddle.jit.save(layer, path, input_spec=images)
-        text = json.dumps({"image_size": image_size, **described}, ensure_ascii=False, indent=1)
+        text = json.dumps({"image_size": side, **described}, ensure_ascii=False, indent=1)
         Path(folder, LABELS).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None

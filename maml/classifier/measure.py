@@ -108,6 +108,8 @@ def random_tasks(
             "two drawers are those of a support and a query within an alphabet: state "
             "--within-alphabet --shot 1 --query 1 too, or drop --two-drawers"
         )
+    if two_drawers and isinstance(images, ClassImages):
+        raise UserError("nobody knows who made these images; drop --two-drawers")
     modes = list(MODES) if bn == "both" else [bn]
     classifiers = [ensemble_of(trained, options, bn, way, builder) for bn in modes]
 
@@ -186,6 +188,12 @@ def one_shot_challenge(
     builder: Builder | None = None,
 ) -> Report:
     """Measure the error rate on runs of Omniglot's one-shot challenge, in the mean of the runs."""
+    form = trained.data.form
+    if form.channels != 1 or not form.high_ink:
+        raise UserError(
+            f"{trained.path}: was trained on {trained.data.source}, and the challenge is of grey "
+            "drawings with high ink; take weights of drawings, by --checkpoint"
+        )
     bn = options.bn or trained.config.bn_mode
     way = max(run.task.support_y.shape[1] for run in runs)
     classifier = classifier_of(trained, options, bn, way, builder)
@@ -224,13 +232,11 @@ def own_pictures(
     Pictures that cannot be used are left out, and named in the report with the reason. With
     `reject`, pictures of none of the classes are refused; see `FewShotClassifier.predict`.
     """
-    stated = {
-        "bn": "inductive",
-        **options.stated(),
-    }  # a few pictures have no statistics to speak of
+    # a few pictures have no statistics to speak of
+    stated = {"bn": "inductive", **options.stated()}
     model = FewShotClassifier(trained, builder, **stated)
-    support = pictures.read_support(classes, trained.data.form)
-    query = pictures.read_queries(queries, support.classes, trained.data.form)
+    support = pictures.read_support(classes, model.form)
+    query = pictures.read_queries(queries, support.classes, model.form)
     model.fit(support.x, support.y.tolist())
     p = model.predict_proba(query.x)
     told: list[Any] = model.predict(query.x, reject)

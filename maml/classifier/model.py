@@ -19,6 +19,7 @@ from maml.classifier.images import as_images
 from maml.classifier.judged import Judged, judged_of, nearest
 from maml.classifier.nearness import nearness
 from maml.classifier.order import ordered, outputs
+from maml.data.form import Form
 from maml.evaluation.options import TestOptions, options_from
 from maml.networks.file import Builder, read_builder
 from maml.system import safe_pickle
@@ -34,7 +35,7 @@ INDUCTIVE = "inductive"
 class Fitted(NamedTuple):
     """What was learned of a support."""
 
-    x: np.ndarray  # [N, 1, H, W], in the order of `ordered`
+    x: np.ndarray  # [N, C, H, W], in the order of `ordered`
     labels: list[Hashable]  # of each image
     classes: list[Hashable]
     columns: list[int]  # the network's output for each class
@@ -83,9 +84,14 @@ class FewShotClassifier:
         self._lock = threading.Lock()
 
     @property
+    def form(self) -> Form:
+        """What pictures are made like before the network sees them."""
+        return self.trained.data.form
+
+    @property
     def image_size(self) -> int:
         """Side of the network's images, in pixels."""
-        return self.trained.data.image_size
+        return self.form.image_size
 
     @property
     def classes_(self) -> list[Hashable] | None:
@@ -119,7 +125,7 @@ class FewShotClassifier:
         Raises:
             UserError: if there are fewer than two classes, or more than the weights serve.
         """
-        x, labels = as_images(images, self.trained.data.form), list(labels)
+        x, labels = as_images(images, self.form), list(labels)
         if len(labels) != len(x):
             raise UserError(f"there are {len(x)} images, but {len(labels)} labels")
         return self._learn(x, labels)
@@ -148,7 +154,7 @@ class FewShotClassifier:
             >>> model.add(drawings[2], "c").classes_
             ['a', 'b', 'c']
         """
-        before, x = self.fitted, as_images(images, self.trained.data.form)
+        before, x = self.fitted, as_images(images, self.form)
         return self._learn(np.concatenate([before.x, x]), [*before.labels, *[label] * len(x)])
 
     def _learn(self, x: np.ndarray, labels: list[Hashable]) -> FewShotClassifier:
@@ -228,14 +234,14 @@ class FewShotClassifier:
 
         They are calibrated on validation characters where the weights were judged on these.
         """
-        return self._answer(as_images(images, self.trained.data.form))[0]
+        return self._answer(as_images(images, self.form))[0]
 
     def proba_by_step(self, images: Any) -> np.ndarray:
         """Return the probabilities before and after each update step, [steps + 1, N, way].
 
         Methods without update steps have one step only: the last is always `predict_proba`'s.
         """
-        fitted, x = self.fitted, as_images(images, self.trained.data.form)
+        fitted, x = self.fitted, as_images(images, self.form)
         with self._lock:
             query = paddle.to_tensor(x[None])
             scores = [fitted.classifier.predict(state, query) for state in fitted.states]
@@ -251,7 +257,7 @@ class FewShotClassifier:
             UserError: if the weights were not judged on validation characters as they are used.
         """
         judged = self._require_judged()
-        _, near = self._answer(as_images(images, self.trained.data.form), near=True)
+        _, near = self._answer(as_images(images, self.form), near=True)
         return typicality(near, judged.quantiles)
 
     def _require_judged(self) -> Judged:
@@ -283,7 +289,7 @@ class FewShotClassifier:
         Returns:
             list: a class, or None, for each image.
         """
-        fitted, x = self.fitted, as_images(images, self.trained.data.form)
+        fitted, x = self.fitted, as_images(images, self.form)
         predicted = [fitted.classes[k] for k in self._answer(x)[0].argmax(axis=1)]
         if reject is None:
             return predicted
@@ -353,7 +359,7 @@ class FewShotClassifier:
             described = {"labels": _plain(fitted.classes, "exported")}
         if self._test_options().distortions_test or self.trained.config.distortions_test:
             raise UserError("distorted copies of queries cannot be exported; drop distortions_test")
-        export.write(layer, folder, self.image_size, described, onnx)
+        export.write(layer, folder, self.form, described, onnx)
 
 
 def _plain(labels: list[Hashable], done: str) -> list[Hashable]:

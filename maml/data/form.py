@@ -38,6 +38,11 @@ class Form:
     fit: str = DRAWING
     ink: str = ""
 
+    @property
+    def high_ink(self) -> bool:
+        """Whether images are drawings, whose ink has the high values."""
+        return self.fit == DRAWING or self.ink != ""
+
     def of(self, picture: Image.Image) -> np.ndarray:
         """Return a picture in this form, [channels, image_size, image_size] uint8.
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from maml.data import ink
+from maml.data.form import Form
 from maml.data.raw import DAMAGED
 from maml.system.errors import UserError
 
@@ -42,15 +43,15 @@ def refused(what: str, error: ink.NoDrawing) -> Refused:
     return Refused(reason, f"{what} is blank" if reason == "blank" else f"{what} {error}")
 
 
-def read_drawing(text: Any, size: int) -> np.ndarray:
+def read_drawing(text: Any, form: Form) -> np.ndarray:
     """Return a drawing that the page sent, as the network sees it.
 
     Args:
         text: a PNG as a data URL.
-        size (int): side of the result, in pixels.
+        form (Form): what the images of its training look like.
 
     Returns:
-        ndarray: [size, size] uint8 with ink 255.
+        ndarray: [C, size, size] uint8, with ink 255 where drawings have it.
 
     Raises:
         UserError: if `text` is anything else, or if no character is found.
@@ -61,7 +62,7 @@ def read_drawing(text: Any, size: int) -> np.ndarray:
     if max(image.size) > LARGEST_DRAWING:
         raise UserError(f"a drawing may have {LARGEST_DRAWING} x {LARGEST_DRAWING} pixels at most")
     try:
-        return ink.like_omniglot(image, size)
+        return form.of(image)
     except ink.NoDrawing as error:
         raise refused("a drawing", error) from None
     except DAMAGED as error:
@@ -103,9 +104,10 @@ def read_picture(text: Any) -> str:
     return _as_url(Image.merge("LA", (Image.new("L", alpha.size), alpha)))
 
 
-def seen(image: np.ndarray) -> str:
-    """Return an image [H, W] uint8 with ink 255 as a PNG, black on white, as a data URL."""
-    return _as_url(Image.fromarray(255 - image))
+def seen(image: np.ndarray, form: Form) -> str:
+    """Return an image [C, H, W] uint8 as a PNG, as a data URL; high ink is black on white."""
+    shown = (255 - image if form.high_ink else image).transpose(1, 2, 0)
+    return _as_url(Image.fromarray(shown[:, :, 0] if form.channels == 1 else shown))
 
 
 def folder(names: Sequence[str], drawings: Sequence[Sequence[str]]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from maml.classifier.model import FewShotClassifier
+from maml.data.form import Form
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint
 
@@ -55,7 +56,7 @@ class Forgotten(UserError):
 
 
 class Support(NamedTuple):
-    """What a classifier learned: by which weights, images [N, H, W] uint8, and labels."""
+    """What a classifier learned: by which weights, images [N, C, H, W] uint8, and labels."""
 
     trained: Checkpoint
     images: np.ndarray
@@ -95,23 +96,23 @@ class Memory:
         self._computing = threading.Lock()
 
     def adapt(self, algorithm: str, images: np.ndarray, labels: list[int]) -> str:
-        """Learn a support of images [N, H, W] uint8; return the name by which it is asked."""
+        """Learn a support of images [N, C, H, W] uint8; return the name by which it is asked."""
         support = Support(self.models[algorithm], images, labels)
         self._classifier(support)
         self._supports.keep(support.name, support)
         return support.name
 
-    def size(self, name: str) -> int:
-        """Return the side of the images, in pixels, that a support is asked about."""
-        return self._support(name).images.shape[-1]
+    def form(self, name: str) -> Form:
+        """Return what the images look like that a support is asked about."""
+        return self._support(name).trained.data.form
 
     def classify(self, name: str, query: np.ndarray) -> Answer:
-        """Classify a query [H, W] uint8 by the support of this name."""
+        """Classify a query [C, H, W] uint8 by the support of this name."""
         classifier = self._classifier(self._support(name))
         with self._computing:
-            steps = classifier.proba_by_step(query)[:, 0]
+            steps = classifier.proba_by_step(query[None])[:, 0]
             judged = classifier.fitted.judged is not None
-            return Answer(steps, judged and bool(classifier.typicality(query)[0] < REJECT))
+            return Answer(steps, judged and bool(classifier.typicality(query[None])[0] < REJECT))
 
     def _support(self, name: str) -> Support:
         support = self._supports.get(name)

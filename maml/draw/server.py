@@ -115,7 +115,7 @@ def create(models: dict[str, Checkpoint], token: str | None = None) -> Flask:
         model = models.get(str(stated.get("algorithm")))
         if model is None:
             raise UserError(f"the algorithm must be one of {', '.join(models)}")
-        read = reader.support(stated.get("support"), model.data.image_size)
+        read = reader.support(stated.get("support"), model.data.form)
         name = memory.adapt(model.config.algorithm, read.images, read.labels)
         return jsonify({"adapted": name, "seen": read.seen, "refused": read.refused})
 
@@ -123,10 +123,12 @@ def create(models: dict[str, Checkpoint], token: str | None = None) -> Flask:
     def classify() -> Response:
         stated = body()
         name = str(stated.get("adapted"))
-        query = reader.drawing(stated.get("query"), memory.size(name))
+        form = memory.form(name)
+        query = reader.drawing(stated.get("query"), form)
         found = memory.classify(name, query)
         steps = np.round(found.steps, 4).tolist()
-        return jsonify({"seen": drawings.seen(query), "steps": steps, "none": found.none})
+        seen = drawings.seen(query, form)
+        return jsonify({"seen": seen, "steps": steps, "none": found.none})
 
     @app.post("/picture")
     def picture() -> Response:

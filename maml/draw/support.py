@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maml.data.form import Form
 from maml.draw import drawings
 from maml.draw.memory import Latest
 from maml.system.errors import UserError
@@ -19,7 +20,7 @@ class Read(NamedTuple):
     """A support that the page sent.
 
     Args:
-        images (ndarray): what can be used, [N, size, size] uint8 with ink 255.
+        images (ndarray): what can be used, [N, C, size, size] uint8, as `read_drawing`.
         labels (list[int]): the class of each.
         seen (list[list[str | None]]): by class and drawing, what the network sees, or None.
         refused (list[dict]): the drawings that cannot be used, and why.
@@ -45,20 +46,20 @@ class Reader:
     def __init__(self) -> None:
         self._known: Latest[np.ndarray] = Latest(SEEN)
 
-    def drawing(self, text: Any, size: int) -> np.ndarray:
-        """Return a drawing as the network sees it, [size, size] uint8 with ink 255."""
-        key = (hashlib.sha256(str(text).encode()).digest(), size)
+    def drawing(self, text: Any, form: Form) -> np.ndarray:
+        """Return a drawing as the network sees it, [C, size, size] uint8."""
+        key = (hashlib.sha256(str(text).encode()).digest(), form)
         image = self._known.get(key)
         if image is None:
-            image = self._known.keep(key, drawings.read_drawing(text, size))
+            image = self._known.keep(key, drawings.read_drawing(text, form))
         return image
 
-    def support(self, stated: Any, size: int) -> Read:
+    def support(self, stated: Any, form: Form) -> Read:
         """Return a support, without the drawings that show no character.
 
         Args:
             stated: a list of classes, each of which is a list of drawings.
-            size (int): side of the images, in pixels.
+            form (Form): what the images of the training look like.
 
         Raises:
             UserError: if `stated` is anything else.
@@ -71,7 +72,7 @@ class Reader:
         for k, of_class in enumerate(stated):
             for number, text in enumerate(of_class):
                 try:
-                    image = self.drawing(text, size)
+                    image = self.drawing(text, form)
                 except drawings.Refused as error:
                     where = {"class": k, "drawing": number}
                     refused.append({**where, "reason": error.reason, "error": str(error)})
@@ -79,7 +80,7 @@ class Reader:
                     continue
                 images.append(image)
                 labels.append(k)
-                seen[k].append(drawings.seen(image))
+                seen[k].append(drawings.seen(image, form))
         if len(set(labels)) < len(stated):
             raise Unusable(refused)
         return Read(np.stack(images), labels, seen, refused)

@@ -42,7 +42,7 @@ def build_network(
         "pooled": lambda: ConvNet(way, rng, image_size, True, filters, channels=channels),
         "dense": lambda: DenseNet(way, rng, image_size, channels=channels),
         "perceptron": lambda: Perceptron(way, rng, channels * image_size**2),
-        "keras": lambda: KerasNet(way, rng, image_size),
+        "keras": lambda: KerasNet(way, rng, image_size, channels=channels),
         "koch": lambda: KochNet(rng, dense_deviation),
     }
     side = KochNet.IMAGE_SIZE

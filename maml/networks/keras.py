@@ -35,6 +35,7 @@ class KerasNet(Network):
         filters (int): filters of each convolution.
         blocks (int): number of blocks, at least 2.
         dtype (str): "float32" or "float64".
+        channels (int): of the images.
 
     Example:
         >>> import numpy as np, paddle, maml
@@ -55,8 +56,9 @@ class KerasNet(Network):
         filters: int = 64,
         blocks: int = 4,
         dtype: str = "float32",
+        channels: int = 1,
     ):
-        sizes, weights, channels = [image_size], {}, 1
+        sizes, weights = [image_size], {}
         for block in range(1, blocks + 1):
             w = glorot_uniform(rng, 9 * channels, 9 * filters, [9 * channels, filters])
             weights[f"block{block}.weight"] = w
@@ -72,7 +74,7 @@ class KerasNet(Network):
         self.filters, self.sizes = filters, sizes
 
     def prepare(self, x: Tensor) -> fn.InputPatches:
-        return fn.input_patches(1 - x, self.STRIDE)
+        return fn.input_patches(1 - self.normalised(x), self.STRIDE)
 
     def embed(
         self,

@@ -37,7 +37,7 @@ def plain_layer(
         group (int): the images of a group, which lie behind each other.
 
     Returns:
-        nn.Layer: takes images [N, 1, H, W] to scores [N, way], or embeddings [N, features].
+        nn.Layer: takes images [N, C, H, W] to scores [N, way], or embeddings [N, features].
 
     Raises:
         UserError: if the network is of another kind.
@@ -63,7 +63,7 @@ def plain_layer(
 
     weights = [w.numpy() for w in theta]
     body = weights if network.way is None else weights[:-2]
-    layers = kinds[type(network)](network, body, normalize)
+    layers = [*_of_pixels(network), *kinds[type(network)](network, body, normalize)]
     if network.way is not None:
         layers.append(_linear(*weights[-2:]))
     return nn.Sequential(*layers)
@@ -108,6 +108,13 @@ class Pixels(nn.Layer):
 
     def forward(self, h: Tensor) -> Tensor:
         return h.flatten(2).index_select(self.order, axis=2).transpose([0, 2, 1]).flatten(1)
+
+
+def _of_pixels(network: Network) -> list[nn.Layer]:
+    if network.pixels is None:
+        return []
+    mean, deviation = (np.array(values, np.float32) for values in network.pixels)
+    return [Affine(1 / deviation, -mean / deviation)]
 
 
 def _of_convnet(network: ConvNet, weights: list, normalize: Normalize) -> list[nn.Layer]:

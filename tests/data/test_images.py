@@ -13,7 +13,9 @@ from maml.data.banks import ClassImages
 from maml.data.form import Form
 from maml.data.splits import split_classes
 from maml.data.tasks import TaskSampler
+from maml.networks.build import build_network
 from maml.networks.conv import ConvNet
+from maml.networks.plain import plain_layer
 from maml.system.errors import UserError
 
 SUFFIXES = ("jpg", "PNG", "webp", "bmp", "gif", "TIFF")
@@ -185,3 +187,45 @@ def test_training_transfer_and_the_guard(photos, tmp_path):
     omniglot = ["--checkpoint", "checkpoints/protonet_60w1s.pkl"]
     said = command("evaluate", *omniglot, *task, "--data", tmp_path / "data").stderr
     assert "transfer: " in said and "--ink dark" in said
+    said = command(
+        "train",
+        *flags[:-2],
+        *folders,
+        "--data",
+        tmp_path / "data",
+        "--name",
+        "next",
+        "--start",
+        "checkpoints/protonet_60w1s.pkl",
+    ).stdout
+    assert "transfer: checkpoints/protonet_60w1s.pkl was trained on omniglot" in said
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_unequal_classes_are_drawn_with_replacement_and_by_drawer(replacement):
+    images = ragged([4, 9, 5])
+    rng = np.random.default_rng(0)
+    support, query = TaskSampler(images, 3, 1, 3, rng, replacement=replacement).indices(500)
+    for picks in (support, query):
+        assert (picks.drawing < images.counts[picks.row]).all()
+    assert query.drawing[query.row == 1].max() == 8  # of the largest class, not of the smallest
+    tasks = TaskSampler(images, 3, 1, 3, rng, by_drawer=True).indices(100)
+    assert all(len(set(drawn)) == 1 for drawn in tasks.support.drawing)
+    assert tasks.query.drawing.max() == 3  # which all classes have
+
+
+@pytest.mark.parametrize("kind", ["strided", "pooled", "dense", "perceptron"])
+def test_what_is_exported_normalises_colours(kind, rng):
+    network = build_network(kind, 3, rng, 16, channels=3)
+    network.pixels = ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+    x = paddle.to_tensor(rng.random([1, 4, 3, 16, 16], np.float32))
+    layer = plain_layer(network, network.theta, group=4)
+    np.testing.assert_allclose(layer(x[0]).numpy(), network(x)[0].numpy(), atol=1e-5)
+
+
+def test_keras_network_normalises_colours(rng):
+    network = build_network("keras", 3, rng, 16, channels=3)
+    x = paddle.to_tensor(rng.random([1, 4, 3, 16, 16], np.float32))
+    by_hand = network((x - 0.5) / 0.25)
+    network.pixels = ([0.5] * 3, [0.25] * 3)
+    np.testing.assert_allclose(network(x).numpy(), by_hand.numpy(), atol=1e-5)
