@@ -209,7 +209,7 @@ class TaskSampler:
 
     def _too_few(self, number: int, names: Sequence[str] | None) -> str:
         """The sentence about classes with fewer images than a task takes."""
-        task = f"shot + query is {number}"
+        task = f"shot + query (or train_shot + train_query, in training) is {number}"
         if self._equal:
             return f"{task}, but each class has {self.counts[0]} drawings"
         short = np.flatnonzero(self.counts < number)

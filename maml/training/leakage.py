@@ -51,14 +51,15 @@ def check_data(trained: Checkpoint, index: Index, part: str) -> str | None:
 
 
 def find_split(trained: Checkpoint, folders: Sequence[str]) -> str:
-    """Return the folder whose arrays are of the split that the checkpoint was trained on."""
-    split = trained.data.split
+    """Return the folder whose arrays are of the source and split that weights were trained on."""
+    source, split = trained.data.source, trained.data.split
     for folder in folders:
-        if read_index(folder).split == split:
+        index = read_index(folder)
+        if (index.source, index.split) == (source, split):
             return folder
     raise UserError(
-        f"{trained.path}: was trained on the {split} split, which is not in {', '.join(folders)}; "
-        "name its arrays by --data"
+        f"{trained.path}: was trained on the {split} split of {source}, which is not in "
+        f"{', '.join(folders)}; name its arrays by --data"
     )
 
 
