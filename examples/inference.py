@@ -3,8 +3,9 @@
     python -c "import maml; maml.load('mine.pkl').export('exported')"
     python examples/inference.py exported drawing1.png drawing2.png
 
-A drawing is a grey picture of the model's size, such as 28 x 28 pixels, with dark ink on light
-paper. `maml.FewShotClassifier` makes such drawings out of photographs; this program does not.
+A drawing is a picture of the model's size, such as 28 x 28 pixels, with dark ink on light paper. A
+model of photographs takes them in its size, as they are. `maml.FewShotClassifier` brings any
+picture into this form; this program does not.
 """
 
 import json
@@ -29,7 +30,7 @@ class Exported:
         self.predictor = inference.create_predictor(config)
 
     def __call__(self, images):
-        """Scores [N, way], or embeddings [N, D], of images [N, 1, H, W] float32 with ink 1."""
+        """Scores [N, way], or embeddings [N, D], of images [N, C, H, W] float32, see `read`."""
         name = self.predictor.get_input_names()[0]
         self.predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(images))
         self.predictor.run()
@@ -37,19 +38,21 @@ class Exported:
         return self.predictor.get_output_handle(name).copy_to_cpu()
 
 
-def read(path, size):
-    """A drawing as [1, H, W] float32 with ink 1."""
-    image = Image.open(path).convert("L")
+def read(path, form):
+    """A picture as [C, H, W] float32, 0 to 1, in the form that labels.json describes."""
+    size, image = form["image_size"], Image.open(path)
     if image.size != (size, size):
         sys.exit(f"{path}: must be {size} x {size} pixels, not {image.size[0]} x {image.size[1]}")
-    return 1 - np.asarray(image, np.float32)[None] / 255
+    image = image.convert("RGB" if form["channels"] == 3 else "L")
+    values = np.asarray(image, np.float32).reshape(size, size, -1).transpose(2, 0, 1) / 255
+    return 1 - values if form["inverted"] else values  # ink is 1
 
 
 def main(folder, *paths):
     exported = Exported(folder)
     if "labels" not in exported.labels:
         sys.exit(f"{folder}: is an encoder, which knows no classes; export after fit")
-    scores = exported(np.stack([read(path, exported.labels["image_size"]) for path in paths]))
+    scores = exported(np.stack([read(path, exported.labels) for path in paths]))
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     for path, row in zip(paths, p):

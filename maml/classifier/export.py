@@ -109,7 +109,7 @@ def write(
         folder (str | Path): it gets model.json (model.pdmodel with PaddlePaddle 2.6),
             model.pdiparams and labels.json.
         form (Form): what the images look like.
-        described (dict): what labels.json says beside the size.
+        described (dict): what labels.json says beside the form of the images.
         onnx (bool): write model.onnx too, which needs paddle2onnx.
     """
     layer.eval()
@@ -118,7 +118,9 @@ def write(
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         paddle.jit.save(layer, path, input_spec=images)
-        text = json.dumps({"image_size": side, **described}, ensure_ascii=False, indent=1)
+        inverted = form.high_ink and form.ink != "light"  # of pictures with dark ink
+        seen = {"image_size": side, "channels": form.channels, "inverted": inverted}
+        text = json.dumps({**seen, **described}, ensure_ascii=False, indent=1)
         Path(folder, LABELS).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None

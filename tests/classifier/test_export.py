@@ -12,6 +12,7 @@ from PIL import Image
 
 import maml
 from maml.classifier import export
+from maml.data.form import Form
 from maml.data.tasks import as_ink
 from maml.networks.build import build_network
 from maml.networks.plain import plain_layer
@@ -20,6 +21,8 @@ from maml.system.errors import UserError
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Paddle's own, of its static graphs
 WEIGHTS = ["protonet_60w1s", "maml_5w1s", "reptile_5w5s", "matching_20w1s", "siamese_pairs"]
 WEIGHTS += ["siamese_triplets"]
+DRAWINGS = {"image_size": 28, "channels": 1, "inverted": True}
+"""what labels.json says of Omniglot's form"""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def test_paddle_inference_says_the_same(name, drawings, inference, tmp_path):
     model = fitted(name, drawings)
     model.export(tmp_path / "new" / "folder")
     exported = inference.Exported(tmp_path / "new" / "folder")
-    assert exported.labels == {"image_size": 28, "labels": list("abcde")}
+    assert exported.labels == {**DRAWINGS, "labels": list("abcde")}
     for asked in (drawings[:, 2], drawings[:1, 3], drawings[1:, 3]):
         p = softmax(exported(as_ink(asked[:, None])))
         assert np.abs(p - model.predict_proba(asked)).max() < 1e-5
@@ -69,7 +72,7 @@ def test_paddle_inference_says_the_same(name, drawings, inference, tmp_path):
 def test_an_encoder_is_exported_before_it_is_fitted(drawings, inference, tmp_path):
     maml.load("protonet_60w1s").export(tmp_path)
     exported = inference.Exported(tmp_path)
-    assert exported.labels == {"image_size": 28}
+    assert exported.labels == DRAWINGS
     x = as_ink(drawings[:, 0, None])
     model = fitted("protonet_60w1s", drawings)
     expected = model.fitted.classifier.embed(paddle.to_tensor(x[None]))[0].numpy()
@@ -79,6 +82,26 @@ def test_an_encoder_is_exported_before_it_is_fitted(drawings, inference, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(12, 1, "crop"),
+        Form(12, 3, "crop"),
+        Form(12, 1, "stretch", "dark"),
+        Form(12, 1, "stretch", "light"),
+    ],
+    ids=str,
+)
+def test_the_example_reads_pictures_as_the_weights_saw_them(form, inference, rng, tmp_path):
+    picture = Image.fromarray(rng.integers(0, 255, [12, 12, 3]).astype(np.uint8))
+    picture.save(tmp_path / "picture.png")
+    export.write(paddle.nn.Flatten(), tmp_path, form, {}, onnx=False)
+    exported = inference.Exported(tmp_path)
+    x = inference.read(tmp_path / "picture.png", exported.labels)
+    np.testing.assert_allclose(x, as_ink(form.of(picture)), atol=1e-6)
+    np.testing.assert_allclose(exported(x[None]), x.reshape(1, -1))
+
+
 def test_the_example_needs_nothing_but_the_folder(drawings, tmp_path):
     model = fitted("protonet_60w1s", drawings)
     model.export(tmp_path / "exported")
