@@ -44,6 +44,7 @@ _PLACES = {
     "TaskBatch": "data.tasks",
     "TaskSampler": "data.tasks",
     "AlphabetSampler": "data.tasks",
+    "read_data": "data.datasets",
     "read_arrays": "data.arrays",
     "Config": "config",
     "Checkpoint": "training.checkpoint",
@@ -53,10 +54,13 @@ _PLACES = {
     "UserError": "system.errors",
 }
 
-__all__ = [*_PLACES, "functional", "__version__"]
+_FOLDERS = ("data", "functional")
+"""packages that are public themselves, with what their own `__all__` lists"""
+
+__all__ = [*_PLACES, *_FOLDERS, "__version__"]
 
 if TYPE_CHECKING:
-    from maml import functional
+    from maml import data, functional
     from maml.algorithms.ensemble import Ensemble
     from maml.algorithms.finetune import FineTune
     from maml.algorithms.maml import MAML
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from maml.classifier.model import FewShotClassifier, load
     from maml.config import Config
     from maml.data.arrays import read_arrays
+    from maml.data.datasets import read_data
     from maml.data.tasks import AlphabetSampler, TaskBatch, TaskSampler
     from maml.evaluation.accuracy import Result, evaluate
     from maml.networks.base import Network
@@ -84,8 +89,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name == "functional":
-        return importlib.import_module("maml.functional")
+    if name in _FOLDERS:
+        return importlib.import_module(f"maml.{name}")
     if name not in _PLACES:
         raise AttributeError(f"module 'maml' has no attribute {name!r}")
     try:

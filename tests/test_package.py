@@ -10,9 +10,9 @@ import pytest
 from helpers import ROOT, script
 
 import maml
-from maml import functional
+from maml import data, functional
 
-PUBLIC = [name for name in maml.__all__ if name not in ("functional", "__version__")]
+PUBLIC = [name for name in maml.__all__ if name not in ("data", "functional", "__version__")]
 FUNCTIONAL = sorted(
     name
     for name, value in vars(functional).items()
@@ -29,7 +29,7 @@ def examples_of(value, name):
 
 EXAMPLES = {
     f"{module.__name__}.{name}": tests
-    for module, names in ((maml, PUBLIC), (functional, FUNCTIONAL))
+    for module, names in ((maml, PUBLIC), (data, data.__all__), (functional, FUNCTIONAL))
     for name in names
     if (tests := examples_of(getattr(module, name), name))
 }
@@ -60,16 +60,21 @@ def test_importing_the_package_loads_nothing_and_has_no_effect(tmp_path):
     assert done.stderr == "" and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_a_public_name_is_there_and_documented(name):
-    value = getattr(maml, name)
-    assert name in dir(maml) and inspect.getdoc(value)
-    assert getattr(maml, name) is value  # kept, not made anew
+DOORS = [*((maml, name) for name in PUBLIC), *((data, name) for name in data.__all__)]
+"""the modules that import lazily, with their public names"""
 
 
-def test_a_name_that_is_not_there():
-    with pytest.raises(AttributeError, match="module 'maml' has no attribute 'Protonet'"):
-        _ = maml.Protonet
+@pytest.mark.parametrize("module, name", DOORS, ids=[name for _, name in DOORS])
+def test_a_public_name_is_there_and_documented(module, name):
+    value = getattr(module, name)
+    assert name in dir(module) and inspect.getdoc(value)
+    assert getattr(module, name) is value  # kept, not made anew
+
+
+@pytest.mark.parametrize("module", [maml, data], ids=["maml", "data"])
+def test_a_name_that_is_not_there(module):
+    with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'Net'"):
+        _ = module.Net
 
 
 def test_star_gives_what_is_public():
@@ -89,11 +94,11 @@ def test_examples_run(tests, tmp_path, monkeypatch):
     assert not said, "".join(said)
 
 
-@pytest.mark.parametrize("name", sorted({*PUBLIC} - {"functional", "__version__"}))
-def test_what_is_public_is_documented_as_paddle_documents(name):
+@pytest.mark.parametrize("module, name", DOORS, ids=[name for _, name in DOORS])
+def test_what_is_public_is_documented_as_paddle_documents(module, name):
     """With an example that the test above runs, and arguments unless it has none to state."""
-    text = inspect.getdoc(getattr(maml, name))
-    assert "Example:" in text and f"maml.{name}" in EXAMPLES
+    text = inspect.getdoc(getattr(module, name))
+    assert "Example:" in text and f"{module.__name__}.{name}" in EXAMPLES
     assert "Args:" in text or name in ("Config", "UserError")  # settings have a page of their own
 
 

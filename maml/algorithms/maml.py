@@ -198,9 +198,7 @@ class MAML(GradientLearner):
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """Take one outer update on a `TaskBatch` (line 8); return loss, gradient norm and rates."""
-        losses, gradient = fn.in_parts(
-            self.meta_gradient, self.TASKS, *map(paddle.to_tensor, tasks)
-        )
+        losses, gradient = fn.in_parts(self.meta_gradient, self.TASKS, *map(fn.as_tensor, tasks))
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses, *gradient])

@@ -97,7 +97,7 @@ class MetricLearner(ABC):
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """Take one update on a `TaskBatch` of training episodes; return loss and gradient norm."""
-        losses, gradient, record = fn.in_parts(self.gradient, 1, *map(paddle.to_tensor, tasks))
+        losses, gradient, record = fn.in_parts(self.gradient, 1, *map(fn.as_tensor, tasks))
         loss, *means = self.average([losses, *gradient, *record])
         gradient, record = means[: len(gradient)], [s.unsqueeze(0) for s in means[len(gradient) :]]
         statistics = [fn.Statistics(*pair) for pair in zip(record[::2], record[1::2])]

@@ -110,7 +110,7 @@ class Reptile(GradientLearner):
 
         The loss that it returns is that of the last inner mini-batch.
         """
-        x, y = paddle.to_tensor(tasks.support_x), paddle.to_tensor(tasks.support_y)
+        x, y = fn.as_tensor(tasks.support_x), fn.as_tensor(tasks.support_y)
         *_, (w, losses) = self.inner_loop(x, y, self.inner_steps, self.inner_batch)
         loss, *mean = self.average([losses, *w])
         phi = self.network.theta

@@ -15,7 +15,7 @@ from PIL import Image
 from maml.data import images
 from maml.data.banks import Stack
 from maml.data.index import INDEX, ImageIndex, Index, read_index
-from maml.data.raw import DRAWINGS, find_characters, load, source_of
+from maml.data.raw import DRAWINGS, Character, find_characters, load, source_of
 from maml.data.splits import PARTS, USUAL, character_of, is_rotation, named, split_characters
 from maml.system import files
 from maml.system.errors import UserError
@@ -57,20 +57,8 @@ def convert(
                 f"{raw}: its {len(characters)} characters leave none for the {part} part of the"
                 f" {split} split; get more"
             )
-    wanted = {character_of(row) for part in PARTS for row in rows[part]}
-    characters = [c for c in characters if c.name in wanted]
-    by_name = {}
-    for c in progress(characters, len(characters)):  # threads would only wait for each other
-        by_name[c.name] = np.stack([load(drawing, size) for drawing in c.drawings])[:, None]
-
-    def drawings(row: str) -> np.ndarray:  # [20, 1, size, size]
-        turns = int(row.rpartition("/rot")[2]) // 90 if is_rotation(row) else 0
-        return np.rot90(by_name[character_of(row)], turns, axes=(2, 3))
-
-    arrays = {
-        part: np.ascontiguousarray(np.stack([drawings(row) for row in rows[part]]))
-        for part in PARTS
-    }
+    characters = _of_rows(characters, rows)
+    arrays = read_drawings(characters, rows, size, progress)
     return arrays, Index(
         source=source_of(raw, characters),
         split=named(split, fractions),
@@ -81,6 +69,39 @@ def convert(
         sha256={part: _sha256(arrays[part]) for part in PARTS},
         rows=rows,
     )
+
+
+def read_drawings(
+    characters: Sequence[Character],
+    rows: dict[str, list[str]],
+    size: int,
+    progress: Callable = lambda items, total: items,
+) -> dict[str, np.ndarray]:
+    """Return the drawings of each part's rows, arrays [rows, 20, 1, size, size] uint8, ink 255.
+
+    Args:
+        characters (Sequence[Character]): those of the rows, and others, which are not read.
+        rows (dict[str, list[str]]): by part, the names of characters, or of their rotations.
+        size, progress: as for `convert`.
+    """
+    found = _of_rows(characters, rows)
+    by_name = {}
+    for c in progress(found, len(found)):  # threads would only wait for each other
+        by_name[c.name] = np.stack([load(drawing, size) for drawing in c.drawings])[:, None]
+
+    def drawings(row: str) -> np.ndarray:  # [20, 1, size, size]
+        turns = int(row.rpartition("/rot")[2]) // 90 if is_rotation(row) else 0
+        return np.rot90(by_name[character_of(row)], turns, axes=(2, 3))
+
+    return {
+        part: np.ascontiguousarray(np.stack([drawings(row) for row in of_part]))
+        for part, of_part in rows.items()
+    }
+
+
+def _of_rows(characters: Sequence[Character], rows: dict[str, list[str]]) -> list[Character]:
+    wanted = {character_of(row) for part in rows.values() for row in part}
+    return [c for c in characters if c.name in wanted]
 
 
 def _sha256(array: np.ndarray) -> str:

@@ -31,6 +31,12 @@ class Form:
             the ink alone, as in Omniglot.
         ink (str): "dark" or "light" for drawings that are scaled as they are, where ink becomes
             high values; empty for pictures, whose values stay.
+
+    Example:
+        >>> from PIL import Image
+        >>> from maml.data import Form
+        >>> Form(84, channels=3, fit="crop").of(Image.new("RGB", (640, 480), "red")).shape
+        (3, 84, 84)
     """
 
     image_size: int = 28

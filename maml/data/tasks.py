@@ -21,11 +21,14 @@ FEW = 5  # classes that an error names
 class TaskBatch(NamedTuple):
     """A batch of T tasks. Support and query are in random order, never sorted by class.
 
+    Learners take arrays and, as a `paddle.io.DataLoader` gives them, tensors.
+
     Args:
-        support_x (ndarray): images, [T, way * shot, 1, H, W] float32, ink 1 and paper 0.
-        support_y (ndarray): their labels, [T, way * shot] int64, 0 to way - 1.
-        query_x (ndarray): images, [T, way * query, 1, H, W] float32.
-        query_y (ndarray): their labels, [T, way * query] int64.
+        support_x (ndarray | Tensor): images, [T, way * shot, C, H, W] float32 between 0 and 1; of
+            drawings ink is 1 and paper 0.
+        support_y (ndarray | Tensor): their labels, [T, way * shot] int64, 0 to way - 1.
+        query_x (ndarray | Tensor): images, [T, way * query, C, H, W] float32.
+        query_y (ndarray | Tensor): their labels, [T, way * query] int64.
 
     Example:
         >>> import numpy as np, maml

@@ -71,7 +71,7 @@ def measure(
         tasks (TaskBatch): the tasks.
         every_step (bool): measure after every update step, or, which is quicker, after the last.
     """
-    support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
+    support_x, support_y, query_x, query_y = map(fn.as_tensor, tasks)
     states: Iterable = classifiers[0].adapt(support_x, support_y)
     if not every_step:
         states = deque(states, maxlen=1)

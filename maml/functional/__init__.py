@@ -17,6 +17,7 @@ on a CPU, Paddle's reduction and broadcasting over a middle axis take 10 to 40 t
 
 from maml.functional.algebra import (
     apply_gradient,
+    as_tensor,
     clip_by_task,
     descend,
     for_each_task,
@@ -54,6 +55,7 @@ __all__ = [
     "Statistics",
     "accuracy",
     "apply_gradient",
+    "as_tensor",
     "batch_norm",
     "clip_by_task",
     "convolve",

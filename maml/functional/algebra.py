@@ -12,6 +12,27 @@ from paddle import Tensor
 from maml.functional.devices import at_once
 
 
+def as_tensor(values: np.ndarray | Tensor) -> Tensor:
+    """Return a tensor as it is, and an array as a tensor.
+
+    Tasks are arrays where a sampler draws them, and tensors where a `paddle.io.DataLoader` does.
+
+    Args:
+        values (ndarray | Tensor): of any shape.
+
+    Returns:
+        Tensor: of the same shape and type.
+
+    Example:
+        >>> import numpy as np
+        >>> from maml import functional as fn
+        >>> x = fn.as_tensor(np.ones([2, 3], "float32"))
+        >>> list(x.shape), fn.as_tensor(x) is x
+        ([2, 3], True)
+    """
+    return values if isinstance(values, Tensor) else paddle.to_tensor(values)
+
+
 def descend(
     params: Sequence[Tensor], gradients: Sequence[Tensor], rates: Sequence[float | Tensor]
 ) -> list[Tensor]:
