@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import os
@@ -18,12 +19,16 @@ import paddle
 import pytest
 
 from maml.algorithms.protonet import ProtoNet
+from maml.config import Config
+from maml.data.index import Index
+from maml.data.splits import PARTS
 from maml.data.tasks import TaskBatch
 from maml.networks.conv import ConvNet
 from maml.networks.dense import DenseNet, Perceptron
 from maml.networks.keras import KerasNet
 from maml.system import device, launch
 from maml.system.errors import UserError
+from maml.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
@@ -153,6 +158,27 @@ def evaluate(data, run, *flags, status: int = 0, workers: int | None = None):
     if workers is None:
         return command("evaluate", *arguments, status=status)
     return script("evaluate.py", *arguments, "--workers", workers, status=status)
+
+
+INDEX = Index(
+    "stand-in",
+    "random",
+    0,
+    28,
+    "ink high",
+    "11",
+    dict.fromkeys(PARTS, ""),
+    {"train": [], "val": []},
+)
+
+
+def save_description(path, accuracy=0.5, split="random", **settings):
+    """Write a checkpoint without weights, of which nothing but its description is of interest."""
+    config = Config(**{"algorithm": "protonet", "train_way": 20, **settings})
+    index = dataclasses.replace(INDEX, split=split)
+    best = {"accuracy": accuracy, "epoch": 1}
+    Checkpoint(path, config, index, [], [], 1, best, [], 1.0, "").save()
+    return path
 
 
 def same(a, b, but=("seconds", "logdir", "checkpoints", "workers")) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from maml.classifier import candidates
+from maml.classifier.candidates import Candidate
 from maml.classifier.judged import Judged, judged_of, nearest, read_records
 from maml.config import METRIC, OWN_NETWORK
 from maml.data.index import Index
 from maml.system.errors import UserError
-from maml.training.checkpoint import Checkpoint, read
+from maml.training.checkpoint import Checkpoint
 
 PACKAGE = Path(__file__).resolve().parent.parent
 OWN = "own"  # the folder of the user's own runs, in a folder of weights
@@ -22,7 +24,7 @@ class Choice(NamedTuple):
     """The chosen checkpoint, those among which it was chosen, and files that are none."""
 
     chosen: Checkpoint
-    candidates: list[Checkpoint]
+    candidates: list[Candidate]
     passed_over: list[str]
     """why files in these folders are no checkpoints, a sentence for each"""
     judged: Judged | None = None
@@ -49,7 +51,7 @@ class Choice(NamedTuple):
         )
 
 
-def is_own(trained: Checkpoint) -> bool:
+def is_own(trained: Checkpoint | Candidate) -> bool:
     """Whether these are weights of a run of the user's own."""
     return trained.path.resolve().parent.name == OWN
 
@@ -93,25 +95,20 @@ def weight_file(name: str | Path) -> Path:
     raise UserError(f"{name}: no such file of weights")
 
 
-def candidates_in(folders: Sequence[str | Path]) -> tuple[list[Checkpoint], list[str]]:
-    """Return all checkpoints in these folders and in the folder `own` of each.
+def candidates_in(folders: Sequence[str | Path]) -> tuple[list[Candidate], list[str]]:
+    """Return all weights in these folders and in the folder `own` of each.
 
     Beside them are sentences about files that are no checkpoints of this project, or of a newer
     version; such files are passed over.
     """
-    files = [file for folder in folders for file in sorted(Path(folder).glob("*.pkl"))]
-    own = [file for folder in folders for file in sorted(Path(folder, OWN).glob("*.pkl"))]
-    distinct = {file.resolve(): file for file in [*own, *files]}
-    found, passed_over = [], []
-    for file in distinct.values():
-        try:
-            found.append(read(file))
-        except UserError as error:
-            passed_over.append(str(error))
-    return found, passed_over
+    every = [*(Path(folder, OWN) for folder in folders), *map(Path, folders)]
+    distinct = {folder.resolve(): folder for folder in every}
+    searched = [candidates.in_folder(folder) for folder in distinct.values()]
+    found = {t.path.resolve(): t for those, _ in searched for t in those}
+    return list(found.values()), [reason for _, reasons in searched for reason in reasons]
 
 
-def has_own_network(trained: Checkpoint) -> bool:
+def has_own_network(trained: Checkpoint | Candidate) -> bool:
     """Whether the weights are of a network in a file of the user's own."""
     return OWN_NETWORK.fullmatch(trained.config.network) is not None
 
@@ -160,24 +157,24 @@ def find(
     records = {folder: read_records(folder) for folder in {t.path.parent for t in every}}
     judged = {t.path: nearest(judged_of(t.path, records[t.path.parent]), way, shot) for t in every}
 
-    def rank(t: Checkpoint) -> tuple:
+    def rank(t: Candidate) -> tuple:
         own, found = is_own(t), judged[t.path]
         return (
-            t.data.split == split,
+            t.split == split,
             own,
             found.accuracy if found and not own else -1,
             (t.config.way, t.config.shot) == (way, shot),
             t.config.way == way,
             not t.config.train_on_val,
             t.config.way >= way,
-            t.path.stat().st_mtime if own else t.accuracy,
+            t.modified if own else t.accuracy,
         )
 
-    def serves(t: Checkpoint) -> bool:
+    def serves(t: Candidate) -> bool:
         flexible = any_shot or t.config.algorithm in METRIC or judged[t.path] is not None
         return (
             algorithm in (None, t.config.algorithm)
-            and (data is None or (t.data.source, t.data.split) == (data.source, data.split))
+            and (data is None or (t.source, t.split) == (data.source, data.split))
             and t.serves(way)
             and has_own_network(t) == own_network
             and (flexible or t.config.shot == shot)
@@ -186,12 +183,12 @@ def find(
     found = sorted(filter(serves, every), key=rank, reverse=True)
     if not found:
         raise UserError(_why_none(folders, every, way, shot, algorithm, data))
-    return Choice(found[0], found, passed_over, judged[found[0].path])
+    return Choice(found[0].read(), found, passed_over, judged[found[0].path])
 
 
 def _why_none(
     folders: Sequence[str | Path],
-    every: list[Checkpoint],
+    every: list[Candidate],
     way: int,
     shot: float,
     algorithm: str | None,
@@ -209,7 +206,7 @@ def _why_none(
     )
 
 
-def _advice(every: list[Checkpoint], way: int, algorithm: str | None) -> str:
+def _advice(every: list[Candidate], way: int, algorithm: str | None) -> str:
     """What to do where no checkpoint serves."""
     largest = [t.config.way for t in every if t.config.algorithm == algorithm]
     if algorithm and algorithm not in METRIC and largest and max(largest) < way:

@@ -13,6 +13,7 @@ import numpy as np
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from maml.classifier.candidates import Candidate
 from maml.classifier.choose import candidates_in
 from maml.config import METRIC
 from maml.draw import drawings, guard
@@ -54,18 +55,18 @@ def find_models(*folders: str | Path) -> dict[str, Checkpoint]:
         UserError: if there is no checkpoint of any algorithm.
     """
 
-    def rank(model: Checkpoint) -> tuple[int, int, bool, bool, float]:
+    def rank(model: Candidate) -> tuple[int, int, bool, bool, float]:
         return (
             model.config.way,
             -model.config.shot,
             not model.config.train_on_val,
-            model.data.split == "random",
+            model.split == "random",
             model.accuracy,
         )
 
     models = sorted(candidates_in(folders)[0], key=rank)
     best = {model.config.algorithm: model for model in models}  # the last one has the best rank
-    found = {algorithm: best[algorithm] for algorithm in ALGORITHMS if algorithm in best}
+    found = {name: best[name].read() for name in ALGORITHMS if name in best}
     if not found:
         raise UserError(
             f"{', '.join(map(str, folders)) or 'no folder of weights here'}: no checkpoint of "

@@ -63,12 +63,8 @@ class Checkpoint:
         return self.best["accuracy"]
 
     def serves(self, way: int) -> bool:
-        """Whether these weights can tell `way` classes apart.
-
-        Metric methods serve any number; a classifier serves as many as it was trained for, or
-        fewer.
-        """
-        return self.config.algorithm in METRIC or way <= self.config.way
+        """Whether these weights can tell `way` classes apart."""
+        return serves(self.config, way)
 
     def state(self) -> dict[str, Any]:
         """Return what is written."""
@@ -101,6 +97,14 @@ class RunState(Checkpoint):
     def state(self) -> dict[str, Any]:
         """Return what is written."""
         return {**super().state(), "optimizer": self.optimizer, "tasks": self.tasks}
+
+
+def serves(config: Config, way: int) -> bool:
+    """Whether weights of `config` can tell `way` classes apart.
+
+    Metric methods serve any number; a classifier serves as many as it was trained for, or fewer.
+    """
+    return config.algorithm in METRIC or way <= config.way
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -4,34 +4,12 @@ import dataclasses
 import os
 
 import pytest
-from helpers import ROOT, command, evaluate, script, tiny, train
+from helpers import INDEX, ROOT, command, evaluate, save_description, script, tiny, train
 
 from maml.classifier import choose, judged
 from maml.config import Config
-from maml.data.index import Index
-from maml.data.splits import PARTS
 from maml.system.errors import UserError
-from maml.training.checkpoint import Checkpoint, read
-
-INDEX = Index(
-    "stand-in",
-    "random",
-    0,
-    28,
-    "ink high",
-    "11",
-    dict.fromkeys(PARTS, ""),
-    {"train": [], "val": []},
-)
-
-
-def save(path, accuracy=0.5, split="random", **settings):
-    """Write a checkpoint without weights, of which nothing but its description is of interest."""
-    config = Config(**{"algorithm": "protonet", "train_way": 20, **settings})
-    index = dataclasses.replace(INDEX, split=split)
-    best = {"accuracy": accuracy, "epoch": 1}
-    Checkpoint(path, config, index, [], [], 1, best, [], 1.0, "").save()
-    return path
+from maml.training.checkpoint import read
 
 
 def found(folder, *task, **more):
@@ -43,8 +21,10 @@ def test_weights_for_these_data_and_this_task(tmp_path):
     harder tasks, is lower; and the best on validation characters that it was not trained on.
     """
     for way, accuracy, split in ((5, 0.9, "random"), (20, 0.8, "random"), (20, 0.95, "background")):
-        save(tmp_path / f"{split}{way}.pkl", accuracy, split, way=way)
-        save(tmp_path / f"{split}{way}_seen.pkl", 0.99, split, way=way, train_on_val=True)
+        save_description(tmp_path / f"{split}{way}.pkl", accuracy, split, way=way)
+        save_description(
+            tmp_path / f"{split}{way}_seen.pkl", 0.99, split, way=way, train_on_val=True
+        )
     assert found(tmp_path, 20, 1, data=INDEX) == "random20.pkl"
     assert found(tmp_path, 5, 1, data=INDEX) == "random5.pkl"
     assert found(tmp_path, 20, 1) == "background20.pkl"
@@ -64,16 +44,16 @@ def test_accuracies_of_tasks_of_different_ways_are_not_compared_as_if_they_were_
     """Weights for 5 classes are better at 5 than those for 20 are at 20, which says nothing: for 12
     classes those are taken that were measured on at least as many.
     """
-    save(tmp_path / "of5.pkl", 0.99, way=5)
-    save(tmp_path / "of20.pkl", 0.90, way=20)
+    save_description(tmp_path / "of5.pkl", 0.99, way=5)
+    save_description(tmp_path / "of20.pkl", 0.90, way=20)
     if way == 2:  # no rule but accuracy is left: both were validated on more classes
         assert found(tmp_path, way, 1) == "of5.pkl"
     assert found(tmp_path, way, 1) == f"{name}.pkl"
 
 
 def test_a_classifier_serves_its_own_number_of_classes_and_fewer(tmp_path):
-    save(tmp_path / "maml5.pkl", 0.99, algorithm="maml", way=5, train_way=-1)
-    save(tmp_path / "maml20.pkl", 0.90, algorithm="maml", way=20, train_way=-1)
+    save_description(tmp_path / "maml5.pkl", 0.99, algorithm="maml", way=5, train_way=-1)
+    save_description(tmp_path / "maml20.pkl", 0.90, algorithm="maml", way=20, train_way=-1)
     assert found(tmp_path, 5, 1, "maml") == "maml5.pkl"
     for way in (6, 12, 20):
         assert found(tmp_path, way, 1, "maml") == "maml20.pkl"
@@ -85,9 +65,9 @@ def test_a_classifier_serves_its_own_number_of_classes_and_fewer(tmp_path):
 
 
 def test_own_runs_come_first_and_of_them_the_latest(tmp_path):
-    save(tmp_path / "best.pkl", 0.99, way=5)
+    save_description(tmp_path / "best.pkl", 0.99, way=5)
     for name, accuracy, time in (("old", 0.9, 1), ("new", 0.3, 2), ("middle", 0.8, 1.5)):
-        os.utime(save(tmp_path / "own" / f"{name}.pkl", accuracy, way=5), (time, time))
+        os.utime(save_description(tmp_path / "own" / f"{name}.pkl", accuracy, way=5), (time, time))
     choice = choose.find([tmp_path], 5, 1)
     assert choice.chosen.path == tmp_path / "own" / "new.pkl" and choice.own
     assert choice.reason() == "the latest of your own runs among 4 that serve this task"
@@ -97,17 +77,17 @@ def test_own_runs_come_first_and_of_them_the_latest(tmp_path):
 
 
 def test_an_own_run_of_another_task_comes_before_others_of_this_one(tmp_path):
-    save(tmp_path / "best.pkl", 0.99, way=5)
-    save(tmp_path / "own" / "mine.pkl", 0.3, way=20)
+    save_description(tmp_path / "best.pkl", 0.99, way=5)
+    save_description(tmp_path / "own" / "mine.pkl", 0.3, way=20)
     assert found(tmp_path, 5, 1) == "mine.pkl"
-    save(tmp_path / "own" / "exact.pkl", 0.2, way=5)
+    save_description(tmp_path / "own" / "exact.pkl", 0.2, way=5)
     os.utime(tmp_path / "own" / "exact.pkl", (1, 1))
     assert found(tmp_path, 5, 1) == "exact.pkl"  # though it is older and less accurate
 
 
 def test_what_was_not_asked_for_is_no_candidate_though_it_is_the_users_own(tmp_path):
-    save(tmp_path / "protonet.pkl", 0.9)
-    save(tmp_path / "own" / "matching.pkl", 0.9, algorithm="matching")
+    save_description(tmp_path / "protonet.pkl", 0.9)
+    save_description(tmp_path / "own" / "matching.pkl", 0.9, algorithm="matching")
     choice = choose.find([tmp_path], 5, 1, "protonet")
     assert choice.chosen.path.stem == "protonet" and len(choice.candidates) == 1
     assert choice.reason() == "the only weights that serve this task"
@@ -115,22 +95,22 @@ def test_what_was_not_asked_for_is_no_candidate_though_it_is_the_users_own(tmp_p
 
 def test_without_own_runs_the_reason_is_their_accuracy(tmp_path):
     for n in range(3):
-        save(tmp_path / f"{n}.pkl", 0.9 + n / 100)
+        save_description(tmp_path / f"{n}.pkl", 0.9 + n / 100)
     choice = choose.find([tmp_path], 5, 1)
     assert choice.chosen.path.stem == "2" and not choice.own
     assert choice.reason() == "the best on validation characters among 3 that serve this task"
 
 
 def test_a_folder_that_is_named_twice_counts_once(tmp_path):
-    save(tmp_path / "a.pkl")
-    save(tmp_path / "own" / "b.pkl")
+    save_description(tmp_path / "a.pkl")
+    save_description(tmp_path / "own" / "b.pkl")
     choice = choose.find([tmp_path, tmp_path / "own", tmp_path / ".." / tmp_path.name], 5, 1)
     assert sorted(trained.path.stem for trained in choice.candidates) == ["a", "b"]
 
 
 def test_evaluate_takes_the_last_own_run_and_says_so(data, run, tmp_path):
     weights = tmp_path / "checkpoints"
-    save(weights / "better.pkl", 0.999, algorithm="maml", way=5, train_way=-1)
+    save_description(weights / "better.pkl", 0.999, algorithm="maml", way=5, train_way=-1)
     own = weights / "own"
     trained = (run[0] / "checkpoints" / "maml_5w1s.pkl").read_bytes()
     for name, time in (("first", 1), ("second", 2)):
@@ -169,7 +149,7 @@ def test_weights_are_looked_for_here_and_beside_the_package(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     committed = ROOT / "checkpoints"
     assert [folder for folder in choose.weight_folders() if folder.name != "own"] == [committed]
-    save(tmp_path / "checkpoints" / "own" / "mine.pkl")
+    save_description(tmp_path / "checkpoints" / "own" / "mine.pkl")
     names = [str(folder) for folder in choose.weight_folders()]
     assert names[:2] == ["checkpoints/own", "checkpoints"] and str(committed) in names
     assert choose.weight_file("mine").read_bytes() == choose.weight_file("mine.pkl").read_bytes()
@@ -177,8 +157,8 @@ def test_weights_are_looked_for_here_and_beside_the_package(tmp_path, monkeypatc
 
 
 def test_maml_checkpoints_names_the_only_folder(tmp_path, monkeypatch):
-    save(tmp_path / "elsewhere" / "mine.pkl")
-    save(tmp_path / "elsewhere" / "own" / "newest.pkl")
+    save_description(tmp_path / "elsewhere" / "mine.pkl")
+    save_description(tmp_path / "elsewhere" / "own" / "newest.pkl")
     monkeypatch.setenv("MAML_CHECKPOINTS", str(tmp_path / "elsewhere"))
     elsewhere = tmp_path / "elsewhere"
     assert choose.weight_folders() == [elsewhere / "own", elsewhere]
@@ -250,7 +230,7 @@ def test_the_committed_weights_for_usual_tasks():
         assert choice.judged and f"expected accuracy {100 * choice.judged.accuracy:.1f}%" in (
             choice.reason()
         )
-        rivals = [t for t in choice.candidates if t.data.split == "random"]
+        rivals = [t for t in choice.candidates if t.split == "random"]
         found = [
             judged.nearest(records[t.path.stem].judged, way, shot)
             for t in rivals
@@ -261,7 +241,7 @@ def test_the_committed_weights_for_usual_tasks():
 
 
 def test_weights_with_a_network_of_ones_own_are_chosen_only_with_its_file(tmp_path):
-    save(tmp_path / "built_in.pkl", 0.5)
-    save(tmp_path / "own" / "mine.pkl", 0.9, network="nets/mine.py:build")
+    save_description(tmp_path / "built_in.pkl", 0.5)
+    save_description(tmp_path / "own" / "mine.pkl", 0.9, network="nets/mine.py:build")
     assert found(tmp_path, 5, 1) == "built_in.pkl"
     assert found(tmp_path, 5, 1, own_network=True) == "mine.pkl"
