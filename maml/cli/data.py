@@ -11,11 +11,10 @@ from pathlib import Path
 
 from maml.data import download
 from maml.data.arrays import convert, save_arrays
-from maml.data.folders import from_arrays, from_csv, from_folder
-from maml.data.form import FITS, INKS, Form
-from maml.data.images import ARRAY, FILES, Origin, Writer, usual_form
-from maml.data.index import IMAGES_INDEX, IMAGES_OF, INDEX, LARGEST
-from maml.data.own_splits import file_items, kept, listed_parts
+from maml.data.form import FITS, INKS
+from maml.data.images import ARRAY, FILES
+from maml.data.index import IMAGES_INDEX, INDEX, LARGEST
+from maml.data.own_images import Division, Source, Wishes, convert_images
 from maml.data.raw import RAW_SIZE, looks_like_characters
 from maml.data.splits import (
     OF_CHARACTERS,
@@ -25,8 +24,6 @@ from maml.data.splits import (
     USUAL,
     character_of,
     group_of,
-    named,
-    split_classes,
 )
 from maml.system import errors
 from maml.system.progress import watched
@@ -187,48 +184,30 @@ def make_images(arguments: argparse.Namespace, raw: Path) -> None:
     if size is not None and not 8 <= size <= LARGEST:
         raise errors.UserError(f"--image-size must be between 8 and {LARGEST}, not {size}")
     check_alone(arguments.out, INDEX)
-    split = named(arguments.split, arguments.fractions)
-    if arguments.images:
-        raw = Path(arguments.images)
-        items = from_arrays(raw, arguments.labels)
-    elif arguments.split_files and Path(arguments.split_files[0]).suffix.lower() == ".csv":
-        items = file_items(raw, arguments.split_files)
-    elif raw.suffix.lower() == ".csv":
-        items = from_csv([raw], [raw.parent])
-    else:
-        items = from_folder(raw)
-    items, left_out = kept(items, arguments.min_images)
-    names = sorted({item.name for item in items} - {""})
-    if arguments.split_files:
-        split, parts = "lists", listed_parts(arguments.split_files, names, raw)
-    else:
-        parts = split_classes(names, arguments.split, arguments.seed, arguments.fractions)
-    channels = arguments.channels
-    if size is None or channels is None:
-        looked_at = watched(items, len(items), "images", "looking")
-        found = usual_form(looked_at)  # type: ignore[arg-type]
-        size, channels = size or found[0], channels or found[1]
-    form = Form(size, channels, arguments.fit or "crop", arguments.ink or "")
-    origin = Origin(f"{IMAGES_OF}{raw.resolve().stem}", split, arguments.seed)
-    writer = Writer(items, parts, form, origin, arguments.skip_bad)
-    index = writer.write(
-        arguments.out, lambda items, total: watched(items, total, "images", "reading")
+    arrays = (arguments.images, arguments.labels) if arguments.images else None
+    index, left_out = convert_images(
+        Source(raw, arrays, arguments.split_files or ()),
+        arguments.out,
+        Division(arguments.split, arguments.seed, arguments.fractions),
+        Wishes(size, arguments.channels, arguments.fit or "crop", arguments.ink or ""),
+        arguments.min_images,
+        arguments.skip_bad,
+        lambda items, total, doing: watched(items, total, "images", doing),
     )
     for file, reason in index.skipped:
         print(f"skipped: {file}: {reason}", file=sys.stderr)
     if left_out:
         print(f"left out: {left_out} classes with fewer than {arguments.min_images} images")
     groups = {group_of(row) for rows in index.rows.values() for row in rows} - {""}
-    print(
-        f"{index.source}: {size} x {size} pixels, {'grey' if channels == 1 else 'colour'}", end=""
-    )
+    side, colours = index.image_size, "grey" if index.channels == 1 else "colour"
+    print(f"{index.source}: {side} x {side} pixels, {colours}", end="")
     print(f", in {len(groups)} groups" if groups else "")
     for part in PARTS:
         counts = index.counts[part]
         few, many = min(counts), max(counts)
         each = f"{few}" if few == many else f"{few} to {many}"
         print(f"{LONG_NAMES[part]}: {len(counts)} classes of {each} images, {sum(counts)} in all")
-    if not form.ink:
+    if not index.ink:
         print("values stay as they are; --ink dark is for drawings in dark ink on light paper")
     print(f"written: {', '.join(str(Path(arguments.out) / name) for name in WRITTEN)}")
 
