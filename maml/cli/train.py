@@ -74,9 +74,7 @@ def work(config: Config, resume: bool) -> int:
     from maml.reports.log import ConsoleLog
     from maml.training.build import learner_for
     from maml.training.checkpoint import read
-    from maml.training.leakage import check_data
     from maml.training.loop import Trainer
-    from maml.training.restore import start_from
 
     if config.gpu and not gpu and processes.first:
         print(device.NO_GPU, flush=True)
@@ -85,16 +83,13 @@ def work(config: Config, resume: bool) -> int:
     learner = learner_for(config, index, processes.average, builder)
     if builder and processes.first:
         try_network(config, learner.network, first_images(arrays["train"]))  # type: ignore[arg-type]
-    if config.start and not resume:
-        origin = read(config.start)
-        for part in ("val", "test"):
-            said = check_data(origin, index, part)
-        if said and processes.first:
-            print(said, flush=True)
-        start_from(learner, origin)
     run = Trainer(config, learner, arrays, index, processes)
     if resume:
         run.resume()
+    elif config.start:
+        said = run.start_from(read(config.start))
+        if said and processes.first:
+            print(said, flush=True)
     if not processes.first:
         run.train()
         return 0

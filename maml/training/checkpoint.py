@@ -21,6 +21,33 @@ WHERE_AND_HOW = frozenset(
 
 
 @dataclass(frozen=True)
+class Ancestor:
+    """Weights that a run started from, and what they have seen.
+
+    Args:
+        name (str): of their file.
+        train_on_val (bool): whether they were trained on the validation part too.
+        data (Index): what they were trained and validated on.
+    """
+
+    name: str
+    train_on_val: bool
+    data: Index
+
+    def parts_seen(self, part: str) -> list[str]:
+        """The parts of `data` that accuracies on `part` of any data must not be measured on."""
+        return ["train", "val"] if part == "test" or self.train_on_val else ["train"]
+
+    def state(self) -> dict[str, Any]:
+        """Return what is written."""
+        return {**vars(self), "data": _written(self.data)}
+
+
+def _written(data: Index) -> dict[str, Any]:
+    return dataclasses.asdict(data.of_parts(("train", "val")))
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A trained learner's weights, and all that is known of them.
 
@@ -37,6 +64,8 @@ class Checkpoint:
         seconds (float): training time.
         machine (str): the processor that it was trained on, last.
         network_sha256 (str): of the file of a network of the user's own, else empty.
+        ancestors (tuple[Ancestor, ...]): the weights that its training started from, then those
+            that these started from, and so on.
 
     Example:
         >>> import maml
@@ -56,6 +85,13 @@ class Checkpoint:
     seconds: float
     machine: str
     network_sha256: str = ""
+    ancestors: tuple[Ancestor, ...] = ()
+
+    @property
+    def lineage(self) -> tuple[Ancestor, ...]:
+        """These weights, and all that they come from."""
+        this = Ancestor(self.path.name, self.config.train_on_val, self.data)
+        return (this, *self.ancestors)
 
     @property
     def accuracy(self) -> float:
@@ -72,13 +108,14 @@ class Checkpoint:
             "weights": self.weights,
             "running": self.running,
             "config": settings(self.config),
-            "data": dataclasses.asdict(self.data.of_parts(("train", "val"))),
+            "data": _written(self.data),
             "epoch": self.iteration,
             "best": self.best,
             "history": self.history,
             "seconds": self.seconds,
             "machine": self.machine,
             **({"network_sha256": self.network_sha256} if self.network_sha256 else {}),
+            **({"ancestors": [a.state() for a in self.ancestors]} if self.ancestors else {}),
         }
 
     def save(self) -> None:
@@ -148,10 +185,13 @@ def _contents(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
     machine, seconds, iteration = (state.get(key) for key in ("machine", "seconds", "epoch"))
     if not isinstance(machine or "", str):
         raise refuse("its machine has no name")
+    ancestors = state.get("ancestors", [])
+    if not (isinstance(ancestors, list) and all(map(_is_ancestor, ancestors))):
+        raise refuse("it does not tell what it was started from")
     return {
         "path": Path(path),
         "config": stored(state["config"], str(path)),
-        "data": check_index(state["data"], str(path), parts=("train", "val")),
+        "data": _index(state["data"], path),
         "weights": state["weights"],
         "running": state["running"],
         "iteration": iteration if isinstance(iteration, int) else 0,
@@ -160,7 +200,17 @@ def _contents(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
         "seconds": float(seconds) if isinstance(seconds, (int, float)) else 0.0,
         "machine": machine or "",
         "network_sha256": str(state.get("network_sha256", "")),
+        "ancestors": tuple(Ancestor(**{**a, "data": _index(a["data"], path)}) for a in ancestors),
     }
+
+
+def _index(stated: Any, path: str | Path) -> Index:
+    return check_index(stated, str(path), parts=("train", "val"))
+
+
+def _is_ancestor(a: Any) -> bool:
+    kinds = {"name": str, "train_on_val": bool, "data": dict}
+    return isinstance(a, dict) and {key: type(value) for key, value in a.items()} == kinds
 
 
 def _is_measurement(h: Any) -> bool:

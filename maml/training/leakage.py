@@ -30,15 +30,16 @@ def check_data(trained: Checkpoint, index: Index, part: str) -> str | None:
                 f"{getattr(index, key)!r}; name the right arrays by --data"
             )
     _check_form(path, theirs.form, index.form)
-    parts = ["train", "val"] if part == "test" or trained.config.train_on_val else ["train"]
-    seen = _common(theirs, parts, index, part)
-    if seen:
-        what = "classes" if of_images else "characters"
-        raise UserError(
-            f"{path}: was trained or chosen on {len(seen)} of these {part} {what}, such as "
-            f"{min(seen)}; make the data with its split: make_data.py --split {theirs.split} "
-            f"--seed {theirs.seed}"
-        )
+    for ancestor in trained.lineage:
+        seen = _common(ancestor.data, ancestor.parts_seen(part), index, part)
+        if seen:
+            who = "" if ancestor.data is theirs else f"started from {ancestor.name}, which "
+            what = "classes" if of_images else "characters"
+            raise UserError(
+                f"{path}: {who}was trained or chosen on {len(seen)} of these {part} {what}, such "
+                f"as {min(seen)}; make the data with its split: make_data.py --split "
+                f"{ancestor.data.split} --seed {ancestor.data.seed}"
+            )
     if theirs.source != index.source:
         return _transfer(trained, index)
     same_split = (theirs.split, theirs.seed) == (index.split, index.seed)
@@ -98,7 +99,9 @@ def _common(theirs: Index, parts: Sequence[str], index: Index, part: str) -> set
 def _transfer(trained: Checkpoint, index: Index) -> str:
     """What to tell where weights meet data of another kind."""
     theirs = trained.data
-    line = f"transfer: {trained.path} was trained on {theirs.source}, these are {index.source}"
+    sources = dict.fromkeys(ancestor.data.source for ancestor in trained.lineage)
+    trained_on = ", before that on ".join(sources)
+    line = f"transfer: {trained.path} was trained on {trained_on}, these are {index.source}"
     if (theirs.polarity == "ink high") == (index.polarity == "ink high"):
         return line
     if theirs.polarity == "ink high":

@@ -22,7 +22,9 @@ from maml.system.processes import Processes
 from maml.system.signals import Interruption
 from maml.training import names
 from maml.training import weights as parameters
-from maml.training.checkpoint import Checkpoint, RunState, read_run
+from maml.training.checkpoint import Ancestor, Checkpoint, RunState, read_run
+from maml.training.leakage import check_data
+from maml.training.restore import start_from
 
 PROGRESS_TASKS = 32  # behind each line of training accuracies
 MOST_MEASUREMENTS = 2000  # of a part, at least the largest patience
@@ -182,6 +184,7 @@ class Trainer:
         self.validation_images = arrays["val"]
         # too few classes or images are known now, not later
         validation_sampler(config, arrays["val"], index.rows["val"])
+        self.ancestors: tuple[Ancestor, ...] = ()
         self.iteration = 0
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
         self.history: list[dict[str, Any]] = []
@@ -212,7 +215,23 @@ class Trainer:
             "seconds": self.seconds,
             "machine": machine(),
             "network_sha256": getattr(self.learner.network, "sha256", ""),
+            "ancestors": self.ancestors,
         }
+
+    def start_from(self, origin: Checkpoint) -> str | None:
+        """Begin with the weights of another run, and remember what these have seen.
+
+        Returns:
+            str | None: a sentence to print, where they were trained on other data.
+
+        Raises:
+            UserError: if they were trained on validation or test characters of these data, or are
+                of another network.
+        """
+        _, said = [check_data(origin, self.index, part) for part in ("val", "test")]
+        start_from(self.learner, origin)
+        self.ancestors = origin.lineage
+        return said
 
     def resume(self) -> None:
         """Continue where the saved state stopped.
@@ -236,6 +255,7 @@ class Trainer:
         self.sampler.rng.bit_generator.state = state.tasks
         self.iteration, self.seconds = state.iteration, state.seconds
         self.best, self.history = state.best, state.history
+        self.ancestors = state.ancestors
 
     def train(self, log: Log | None = None) -> bool:
         """Go on to the last meta-iteration, or until Ctrl-C, SIGTERM or `patience` ends the run.

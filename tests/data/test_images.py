@@ -17,6 +17,7 @@ from maml.networks.build import build_network
 from maml.networks.conv import ConvNet
 from maml.networks.plain import plain_layer
 from maml.system.errors import UserError
+from maml.training.checkpoint import read, read_run
 
 SUFFIXES = ("jpg", "PNG", "webp", "bmp", "gif", "TIFF")
 
@@ -187,18 +188,14 @@ def test_training_transfer_and_the_guard(photos, tmp_path):
     omniglot = ["--checkpoint", "checkpoints/protonet_60w1s.pkl"]
     said = command("evaluate", *omniglot, *task, "--data", tmp_path / "data").stderr
     assert "transfer: " in said and "--ink dark" in said
-    said = command(
-        "train",
-        *flags[:-2],
-        *folders,
-        "--data",
-        tmp_path / "data",
-        "--name",
-        "next",
-        "--start",
-        "checkpoints/protonet_60w1s.pkl",
-    ).stdout
+    start = ["--name", "next", "--start", "checkpoints/protonet_60w1s.pkl"]
+    again = [*flags[:-2], *folders, "--data", tmp_path / "data", *start]
+    said = command("train", *again).stdout
     assert "transfer: checkpoints/protonet_60w1s.pkl was trained on omniglot" in said
+    command("train", *again, "--meta_iterations", 2, "--resume")  # which does not forget it
+    for trained in (read(tmp_path / "next.pkl"), read_run(tmp_path / "log/next/resume.pkl")):
+        (ancestor,) = trained.ancestors
+        assert (ancestor.name, ancestor.data.source) == ("protonet_60w1s.pkl", "omniglot")
 
 
 @pytest.mark.parametrize("replacement", [False, True])
