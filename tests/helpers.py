@@ -181,7 +181,7 @@ def save_description(path, accuracy=0.5, split="random", **settings):
     return path
 
 
-def same(a, b, but=("seconds", "logdir", "checkpoints", "workers")) -> bool:
+def same(a, b, but=("seconds", "core_seconds", "logdir", "checkpoints", "workers")) -> bool:
     """Whether two states are equal to the bit, but for what is called so, times and places."""
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k], but) for k in a if k not in but)

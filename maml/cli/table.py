@@ -8,8 +8,9 @@ from pathlib import Path
 
 from maml.classifier.judge import judge
 from maml.config import MODES
-from maml.reports import results, settings, table
-from maml.system import errors
+from maml.reports import cost, plots, results, settings, table
+from maml.reports.figures import as_png
+from maml.system import errors, files
 from maml.system.progress import watched
 
 QUERIES = 5000
@@ -17,6 +18,7 @@ QUERIES = 5000
 EXAMPLE = """examples:
   python -m maml table maml_5w1s --data . data/background data/vinyals
   python -m maml table --only-write
+  python -m maml table --only-write --figure docs/cost.png
   python -m maml table --only-judge --checkpoints checkpoints/own
       lets your own runs refuse what is none of their classes, see docs/classifier.md
 """
@@ -72,6 +74,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="judge the checkpoints, for the index beside them, and write no tables",
     )
     parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="FILE",
+        help="draw accuracy against core-hours, from the checkpoints' histories, to FILE",
+    )
+    parser.add_argument(
         "names", nargs="*", metavar="NAME", help="checkpoints to measure (default: all)"
     )
     arguments = parser.parse_args(argv)
@@ -87,6 +95,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         judge(paths, arguments.data, arguments.queries, progress)
     if not arguments.only_judge:
         write(results.PROJECT, folder)
+    if arguments.figure:
+        title = "{}-way {}-shot: what accuracy costs".format(*cost.TASK)
+        figure = plots.accuracy_against_hours(cost.read_curves(folder), title)
+        files.write({arguments.figure: as_png(figure)})
 
 
 def progress(items: Sequence, what: str) -> Iterator:

@@ -109,15 +109,17 @@ def of_characters(
     return plots.characters(images[chosen, :drawings] / 255, [rows[k] for k in chosen], title)
 
 
+def as_png(figure: Figure) -> Callable[[BinaryIO], None]:
+    """Return what writes a figure to a file."""
+    return lambda file: figure.savefig(file, format="png", dpi=120)
+
+
 def save_figures(folder: str, figures: Mapping[str, Figure]) -> None:
     """Write figures, by file name, to `folder`, as PNGs and for VisualDL."""
     with files.writable_home():
         from visualdl import LogWriter
 
-    def png(figure: Figure) -> Callable[[BinaryIO], None]:
-        return lambda file: figure.savefig(file, format="png", dpi=120)
-
-    files.write({Path(folder, name): png(figure) for name, figure in figures.items()})
+    files.write({Path(folder, name): as_png(figure) for name, figure in figures.items()})
     with LogWriter(logdir=folder) as writer:
         for name, figure in figures.items():
             writer.add_image(Path(name).stem, plots.pixels(figure), 0)

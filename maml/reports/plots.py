@@ -11,12 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from maml.data.tasks import TaskBatch
 
 if TYPE_CHECKING:
     from maml.data.pictures import Pictures
+    from maml.reports.cost import Curve
 
 TRAINING, VALIDATION, WRONG = (
     "#0072B2",
@@ -60,6 +61,34 @@ def learning_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
     axes.set(title=title, xlabel="meta-iteration", ylabel="accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    return figure
+
+
+def accuracy_against_hours(methods: Mapping[str, Sequence[Curve]], title: str) -> Figure:
+    """The error on validation tasks against core-hours, both on logarithmic scales.
+
+    The runs of a method, each started from the one before, share a colour.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for (method, curves), colour, mark in zip(methods.items(), COLOURS, "osD^v<>"):
+        for number, curve in enumerate(curves):
+            axes.plot(
+                curve.hours,
+                [100 * (1 - accuracy) for accuracy in curve.accuracies],
+                mark + "-",
+                color=colour,
+                markersize=4,
+                label=method if number == 0 else None,
+            )
+    axes.set(title=title, xlabel="core-hours, with those of earlier weights", xscale="log")
+    axes.set(ylabel="error on validation tasks, %", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

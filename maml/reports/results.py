@@ -60,6 +60,8 @@ def name_method(config: Config) -> str:
         return "protonet wide" if config.filters > Config.filters else "protonet"
     if config.algorithm == "maml" and config.first_order:
         return "fomaml"
+    if config.per_step_norm or config.multi_step_loss:
+        return "maml++"
     if config.algorithm == "maml" and config.network == "pooled" and config.start:
         return "maml pooled"
     return config.algorithm
@@ -148,6 +150,8 @@ def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]
         "train_on_val": trained.config.train_on_val,
         "start": Path(trained.config.start).stem,
         "trained_seconds": round(trained.seconds),
+        "core_seconds": round(trained.core_seconds),
+        "tasks_seen": trained.iteration * trained.config.meta_batch_size,
         "trained_on": trained.machine or known.get("trained_on", ""),
         "epoch": trained.iteration,
         "validation": trained.accuracy,

@@ -24,7 +24,6 @@ from maml.reports.results import (
     measurement_of,
     read_reports,
 )
-from maml.system.progress import duration
 
 Column = Task | str
 """a task, a key of KINDS, or "method", "bn", "weights", "training" """
@@ -37,21 +36,22 @@ WORDS = {  # what the columns are called, in each language
         "bn": "statistics",
         "within an alphabet": "within an alphabet",
         "weights": "weights",
-        "training": "training, one core",
-        "weights, time": "weights, time, processor",
+        "training": "training, core-hours",
+        "weights, cost": "weights: tasks seen, core-hours, processor",
     },
     "zh": {
         "method": "方法",
         "bn": "统计量",
         "within an alphabet": "同一字母表内",
         "weights": "权重",
-        "training": "单核训练",
-        "weights, time": "权重，训练时长，处理器",
+        "training": "训练（核时）",
+        "weights, cost": "权重：训练任务数，核时，处理器",
     },
 }
 NAMES = {
     "maml": "MAML",
     "maml pooled": "MAML, max-pooled, from a prototypical encoder",
+    "maml++": "MAML++",
     "fomaml": "FOMAML",
     "reptile": "Reptile",
     "protonet": "Prototypical Networks",
@@ -71,6 +71,7 @@ def of_paper(bn: str, *accuracies: str, within_alphabet: str = "") -> Row:
 
 PUBLISHED: dict[str, list[Row]] = {  # %, by the papers; docs/results.md names their protocols
     "maml": [of_paper("transductive", "98.7 ± 0.4", "99.9 ± 0.1", "95.8 ± 0.3", "98.9 ± 0.2")],
+    "maml++": [of_paper("transductive", "99.47", "99.93", "97.65", "99.33")],
     "fomaml": [of_paper("transductive", "98.3 ± 0.5", "99.2 ± 0.2", "89.4 ± 0.5", "97.9 ± 0.1")],
     "reptile": [
         of_paper("transductive", "97.68 ± 0.04", "99.48 ± 0.06", "89.43 ± 0.14", "97.12 ± 0.32"),
@@ -122,21 +123,22 @@ SHORT = "results in short"
 
 
 def build_rows(folder: Path, table: Table, root: str = "") -> list[Row]:
-    """Return the rows of a table: cells of its columns, "method", "bn" and "weights, time".
+    """Return the rows of a table: cells of its columns, "method", "bn" and "weights, cost".
 
     The tasks of a method share a row, unless other weights have a result for the same task. `root`
     is the way from the document to the project's folder, for links.
     """
     found: dict[tuple, Row] = {}
-    for name, report in read_reports(folder):
-        for place, row in rows_of_checkpoint(name, report, table, root).items():
+    reports = dict(read_reports(folder))
+    for name in reports:
+        for place, row in rows_of_checkpoint(name, reports, table, root).items():
             for turn in itertools.count():
                 key = (*place, turn)
                 there = found.get(key, {})
                 if not set(table.columns) & row.keys() & there.keys():
                     break
-            texts = [r["weights, time"] for r in (there, row) if r]
-            found[key] = {**there, **row, "weights, time": ", ".join(texts)}
+            texts = [r["weights, cost"] for r in (there, row) if r]
+            found[key] = {**there, **row, "weights, cost": "<br>".join(texts)}
     for index, name in enumerate(NAMES):
         if table.with_published and any(place[0] == index for place in found):
             for turn, figures in enumerate(PUBLISHED.get(name, [])):
@@ -145,9 +147,12 @@ def build_rows(folder: Path, table: Table, root: str = "") -> list[Row]:
     return [found[place] for place in sorted(found)]
 
 
-def rows_of_checkpoint(name: str, report: Report, table: Table, root: str) -> dict[tuple, Row]:
+def rows_of_checkpoint(
+    name: str, reports: dict[str, Report], table: Table, root: str
+) -> dict[tuple, Row]:
     """Return the rows that one checkpoint fills, by their place in the table."""
     found: dict[tuple, Row] = {}
+    report, link = reports[name], format_weights(name, reports, root)
     for result in report["results"]:
         if not table.is_chosen(report, result):
             continue
@@ -159,8 +164,7 @@ def rows_of_checkpoint(name: str, report: Report, table: Table, root: str) -> di
             bn = "transductive"
         number = list(NAMES).index(report["method"])
         place = number, report["train_on_val"], list(KINDS).index(kind), MODES.index(bn)
-        link = format_weights(name, report, root)
-        start: Row = {"method": format_label(report, kind), "bn": bn, "weights, time": link}
+        start: Row = {"method": format_label(report, kind), "bn": bn, "weights, cost": link}
         few = "" if result["tasks"] == TEST_TASKS else f" ({result['tasks']:,} tasks)"
         found.setdefault(place, start)[column] = format_accuracy(result) + few
     return found
@@ -193,24 +197,27 @@ def build_short_rows(folder: Path, root: str = "") -> list[Row]:
             row[task] = f"{100 * accuracy:.2f}{in_brackets}"
         used = sorted({name for _, name in best.values()})
         row["weights"] = ", ".join(format_link(name, root) for name in used)
-        row["training"] = format_training(used, reports)
+        row["training"] = format_training(chain(used, reports))
         found.append(row)
     return found
 
 
-def format_training(names: Sequence[str], reports: dict[str, Report]) -> str:
-    """Return the hours of training of these weights and all that they started from, with the
-    processors: "3.3 h, AMD EPYC".
-    """
-    every: list[str] = []
+def chain(names: Sequence[str], reports: dict[str, Report]) -> list[Report]:
+    """Return the reports of these weights and of all that they started from."""
+    every: dict[str, Report] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop(0)
         if name in reports and name not in every:
-            every.append(name)
+            every[name] = reports[name]
             waiting.append(reports[name].get("start", ""))
-    hours = sum(reports[name]["trained_seconds"] for name in every) / 3600
-    processors = dict.fromkeys(format_processor(reports[name]) for name in every)
+    return list(every.values())
+
+
+def format_training(every: Sequence[Report]) -> str:
+    """Return the core-hours of a chain of weights, with the processors: "3.3 h, AMD EPYC"."""
+    hours = sum(report["core_seconds"] for report in every) / 3600
+    processors = dict.fromkeys(format_processor(report) for report in every)
     return ", ".join([f"{hours:.1f}\u00a0h", *filter(None, processors)])
 
 
@@ -231,12 +238,13 @@ def format_processor(report: Report) -> str:
     return name.replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
 
 
-def format_weights(name: str, report: Report, root: str) -> str:
-    """Return a link to a checkpoint, its training time and its processor:
-    "[a](checkpoints/a.pkl) 1:29:34 AMD EPYC".
+def format_weights(name: str, reports: dict[str, Report], root: str) -> str:
+    """Return a link to a checkpoint and its whole cost, with that of what it started from:
+    "[a](checkpoints/a.pkl): 72,000, 1.5 h, AMD EPYC".
     """
-    seconds = duration(report["trained_seconds"])
-    return f"{format_link(name, root)} {seconds} {format_processor(report)}".rstrip()
+    every = chain([name], reports)
+    tasks = sum(report["tasks_seen"] for report in every)
+    return f"{format_link(name, root)}: {tasks:,}, {format_training(every)}"
 
 
 def format_table(rows: Sequence[Row], columns: Sequence[Column], language: str) -> str:
@@ -274,7 +282,7 @@ def rewrite(path: Path, folder: Path) -> str:
     language = "zh" if path.stem.endswith("_zh") else "en"
     root = "../" if path.parent.name == "docs" else ""
     for name, table in TABLES.items():
-        columns: list[Column] = ["method", "bn", *table.columns, "weights, time"]
+        columns: list[Column] = ["method", "bn", *table.columns, "weights, cost"]
         made = format_table(build_rows(folder, table, root), columns, language)
         text = replace_part(text, name, made)
     text = replace_part(text, strangers.MARKER, strangers.format_strangers(folder, language, root))

@@ -35,6 +35,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def cores_in_use(processes: int) -> int:
+    """Return the number of cores that this number of processes like this one keeps busy."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return min(processes * int(threads), cores()) if threads.isdigit() else cores()
+
+
 def choose_workers(requested: int, tasks: int | None = None, gpus: int = 0) -> int:
     """Return the number of processes that share a batch of tasks.
 

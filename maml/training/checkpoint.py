@@ -62,6 +62,7 @@ class Checkpoint:
         history (list[dict]): each measurement: "epoch", "part" ("train" or "validation") and
             "accuracies" after each inner step.
         seconds (float): training time.
+        core_seconds (float): training time of all processor cores that were used.
         machine (str): the processor that it was trained on, last.
         network_sha256 (str): of the file of a network of the user's own, else empty.
         ancestors (tuple[Ancestor, ...]): the weights that its training started from, then those
@@ -84,6 +85,7 @@ class Checkpoint:
     history: list[dict[str, Any]]
     seconds: float
     machine: str
+    core_seconds: float = 0.0
     network_sha256: str = ""
     ancestors: tuple[Ancestor, ...] = ()
 
@@ -114,6 +116,7 @@ class Checkpoint:
             "history": self.history,
             "seconds": self.seconds,
             "machine": self.machine,
+            "core_seconds": self.core_seconds,
             **({"network_sha256": self.network_sha256} if self.network_sha256 else {}),
             **({"ancestors": [a.state() for a in self.ancestors]} if self.ancestors else {}),
         }
@@ -182,7 +185,8 @@ def _contents(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
         raise refuse("it lacks the best accuracy")
     if not all(isinstance(w, np.ndarray) for w in [*state["weights"], *state["running"]]):
         raise UserError(f"{path}: holds weights that are no arrays")
-    machine, seconds, iteration = (state.get(key) for key in ("machine", "seconds", "epoch"))
+    machine, iteration = state.get("machine"), state.get("epoch")
+    seconds = _number(state.get("seconds"), 0.0)
     if not isinstance(machine or "", str):
         raise refuse("its machine has no name")
     ancestors = state.get("ancestors", [])
@@ -197,8 +201,10 @@ def _contents(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
         "iteration": iteration if isinstance(iteration, int) else 0,
         "best": state["best"],
         "history": state["history"],
-        "seconds": float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+        "seconds": seconds,
         "machine": machine or "",
+        # Weights from before it was recorded were trained on one core.
+        "core_seconds": _number(state.get("core_seconds"), seconds),
         "network_sha256": str(state.get("network_sha256", "")),
         "ancestors": tuple(Ancestor(**{**a, "data": _index(a["data"], path)}) for a in ancestors),
     }
@@ -211,6 +217,10 @@ def _index(stated: Any, path: str | Path) -> Index:
 def _is_ancestor(a: Any) -> bool:
     kinds = {"name": str, "train_on_val": bool, "data": dict}
     return isinstance(a, dict) and {key: type(value) for key, value in a.items()} == kinds
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return float(value) if isinstance(value, (int, float)) else otherwise
 
 
 def _is_measurement(h: Any) -> bool:

@@ -18,6 +18,7 @@ from maml.data.tasks import TaskBatch, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate
 from maml.system.device import machine
 from maml.system.errors import UserError
+from maml.system.launch import cores_in_use
 from maml.system.processes import Processes
 from maml.system.signals import Interruption
 from maml.training import names
@@ -188,7 +189,7 @@ class Trainer:
         self.iteration = 0
         self.best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
         self.history: list[dict[str, Any]] = []
-        self.seconds = 0.0
+        self.seconds = self.core_seconds = 0.0
 
     def checkpoint(self) -> Checkpoint:
         """What evaluation needs of this run."""
@@ -214,6 +215,7 @@ class Trainer:
             "history": self.history,
             "seconds": self.seconds,
             "machine": machine(),
+            "core_seconds": self.core_seconds,
             "network_sha256": getattr(self.learner.network, "sha256", ""),
             "ancestors": self.ancestors,
         }
@@ -253,7 +255,8 @@ class Trainer:
         parameters.set_weights(self.learner, state.weights, state.running, form, state.path)
         parameters.set_optimizer_state(self.learner, state.optimizer)
         self.sampler.rng.bit_generator.state = state.tasks
-        self.iteration, self.seconds = state.iteration, state.seconds
+        self.iteration = state.iteration
+        self.seconds, self.core_seconds = state.seconds, state.core_seconds
         self.best, self.history = state.best, state.history
         self.ancestors = state.ancestors
 
@@ -303,7 +306,9 @@ class Trainer:
             log.train(self.iteration, tasks, self._measure(seen, PROGRESS_TASKS, "train"))
         if self.iteration % config.val_every == 0 or last:
             self.validate(log)
-        self.seconds += time.perf_counter() - start
+        took = time.perf_counter() - start
+        self.seconds += took
+        self.core_seconds += took * cores_in_use(self.processes.size)
         if self.iteration % config.save_every == 0:
             self.save()
 

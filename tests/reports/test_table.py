@@ -83,6 +83,7 @@ def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
     assert (
         results.name_method(Config(network="pooled")) == "maml"
         and results.name_method(Config(first_order=True)) == "fomaml"
+        and results.name_method(Config(per_step_norm=True)) == "maml++"
     )
 
 
@@ -104,6 +105,8 @@ def write(folder, name, method, *measured, seconds=3661, train_on_val=False, sta
             {
                 "method": method,
                 "trained_seconds": seconds,
+                "core_seconds": seconds,
+                "tasks_seen": 72_000,
                 "trained_on": "An(R) Example(TM) Processor, 2 cores",
                 "seed": 3,
                 "train_on_val": train_on_val,
@@ -134,13 +137,16 @@ def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_pat
         (Measurement(20, 1, "inductive", ""), 0.95, {}),
         (Measurement(5, 1, "inductive", ""), 0.99, {"data": "stand-in"}),
     )
-    weights, [published] = "[a](checkpoints/a.pkl) 1:01:01 An Example", table.PUBLISHED["protonet"]
+    weights, [published] = (
+        "[a](checkpoints/a.pkl): 72,000, 1.0\u00a0h, An Example",
+        table.PUBLISHED["protonet"],
+    )
     assert of_papers(tmp_path) == [
         {
             "method": "Prototypical Networks",
             "bn": "inductive",
             (20, 1): "95.00 ± 0.10",
-            "weights, time": weights,
+            "weights, cost": weights,
         },
         {"method": "Prototypical Networks, published", **published},
     ]
@@ -149,7 +155,7 @@ def test_what_is_not_of_omniglot_or_has_more_than_the_paper_stands_apart(tmp_pat
             "method": "Prototypical Networks, refined",
             "bn": "transductive",
             (20, 1): "98.00 ± 0.10",
-            "weights, time": weights,
+            "weights, cost": weights,
         }
     ]
 
@@ -189,12 +195,19 @@ def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tm
         "fomaml",
         (Measurement(5, 1, "transductive", ""), 0.96, {}),
         (Measurement(5, 5, "transductive", ""), 0.99, {}),
-        seconds=62,
+        seconds=3 * 3600,
     )
-    write(tmp_path, "two", "fomaml", (Measurement(20, 1, "transductive", ""), 0.95, {}), seconds=61)
-    times = {"one": "1:01:01", "two": "1:01", "three": "1:02"}
+    write(
+        tmp_path,
+        "two",
+        "fomaml",
+        (Measurement(20, 1, "transductive", ""), 0.95, {}),
+        seconds=2 * 3600,
+    )
+    hours = {"one": "1.0", "two": "2.0", "three": "3.0"}
     one, two, three = (
-        f"[{name}](checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
+        f"[{name}](checkpoints/{name}.pkl): 72,000, {h}\u00a0h, An Example"
+        for name, h in hours.items()
     )
     assert of_papers(tmp_path)[:-1] == [
         {
@@ -202,20 +215,20 @@ def test_tasks_of_a_method_share_a_row_but_for_other_weights_of_the_same_task(tm
             "bn": "transductive",
             (5, 1): "98.00 ± 0.10",
             (20, 1): "95.00 ± 0.10",
-            "weights, time": f"{one}, {two}",
+            "weights, cost": f"{one}<br>{two}",
         },
         {
             "method": "FOMAML",
             "bn": "transductive",
             (5, 1): "96.00 ± 0.10",
             (5, 5): "99.00 ± 0.10",
-            "weights, time": three,
+            "weights, cost": three,
         },
         {
             "method": "FOMAML",
             "bn": "inductive",
             (5, 1): "97.00 ± 0.10 (1,000 tasks)",
-            "weights, time": one,
+            "weights, cost": one,
         },
     ]
 
@@ -233,7 +246,7 @@ def test_both_languages_show_each_task_and_the_tasks_within_an_alphabet(tmp_path
         "w",
         "matching",
         (Measurement(20, 1, "inductive", "within an alphabet"), 0.8, {"split": "background"}),
-        seconds=60,
+        seconds=1800,
     )
     write(tmp_path, "x", "matching", (Measurement(20, 1, "inductive", ""), 0.9, {}))
     write(
@@ -243,9 +256,9 @@ def test_both_languages_show_each_task_and_the_tasks_within_an_alphabet(tmp_path
         (Measurement(5, 1, "inductive", ""), 0.99, {"split": "vinyals"}),
         train_on_val=True,
     )
-    times = {"v": "1:01:01", "w": "1:00", "x": "1:01:01", "y": "1:01:01"}
     v, w, x, y = (
-        f"[{name}](../checkpoints/{name}.pkl) {time} An Example" for name, time in times.items()
+        f"[{name}](../checkpoints/{name}.pkl): 72,000, {hours}\u00a0h, An Example"
+        for name, hours in {"v": "1.0", "w": "0.5", "x": "1.0", "y": "1.0"}.items()
     )
     headers = {
         "results.md": "| method | statistics | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | "
@@ -273,7 +286,7 @@ def test_both_languages_show_each_task_and_the_tasks_within_an_alphabet(tmp_path
         assert second[2:] == []
         assert third[2:] == [
             "| Matching Networks | inductive | 98.00 ± 0.10 |  |  | 98.50 ± 0.10 | "
-            f"80.00 ± 0.10 | {v}, {w} |",
+            f"80.00 ± 0.10 | {v}<br>{w} |",
             f"{published}  |",
             "| Matching Networks, trained on validation characters too | inductive | "
             f"99.00 ± 0.10 |  |  |  |  | {y} |",
@@ -433,6 +446,14 @@ def test_only_writing_leaves_up_to_date_documents_as_they_are(monkeypatch):
         *("README.md", "README_zh.md", "results.md", "results_zh.md", "settings.md")
     }
     assert all(path.read_text(encoding="utf-8") == text for path, text in written.items())
+
+
+def test_the_cost_of_weights_has_that_of_what_they_started_from(tmp_path):
+    plain = Measurement(5, 1, "transductive", "")
+    write(tmp_path, "first", "maml", seconds=3600)
+    write(tmp_path, "second", "maml", seconds=1800, start="first")
+    write(tmp_path, "third", "maml", (plain, 0.98, {}), seconds=1800, start="second")
+    assert of_papers(tmp_path)[0]["weights, cost"].endswith(": 216,000, 2.0\u00a0h, An Example")
 
 
 def test_a_missing_folder_of_weights_is_named(tmp_path):
