@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def option(
     *,
     choices: Sequence[str] | None = None,
     only_for: Sequence[str] = METHODS,
+    only_with: Mapping[str, Sequence[str]] | None = None,
     alias: str | None = None,
 ) -> Any:
     """Declare a setting.
@@ -42,10 +43,13 @@ def option(
         low, high (float): the allowed range, both ends included.
         choices (Sequence[str] | None): the allowed values of a text.
         only_for (Sequence[str]): the methods that use it; the others refuse it.
+        only_with (Mapping[str, Sequence[str]] | None): another setting, with the values of it that
+            go together with this one; the others refuse it.
         alias (str | None): another name, of flags, YAML keys and old checkpoints.
     """
     metadata = dict(group=group, help=help, low=low, high=high, choices=choices)
-    return field(default=default, metadata={**metadata, "only_for": only_for, "alias": alias})
+    metadata |= dict(only_for=only_for, only_with=only_with or {}, alias=alias)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Config:
         "filters of each convolution of strided and pooled; the papers use 64",
         1,
         4096,
+        only_with={"network": ["auto", "strided", "pooled"]},
     )
     distance: str = option(
         "auto",
@@ -127,6 +132,7 @@ class Config:
         "how the negative of a triplet is chosen",
         choices=["random", "semi-hard"],
         only_for=["siamese"],
+        only_with={"objective": ["triplets"]},
     )
     margin: float = option(
         0.5,
@@ -134,6 +140,7 @@ class Config:
         "margin of the triplet loss, between squared distances of 0 to 4",
         0,
         only_for=["siamese"],
+        only_with={"objective": ["triplets"]},
     )
     dense_deviation: float = option(
         0.2,
@@ -142,6 +149,7 @@ class Config:
         "paper's and saturates nearly all of its units",
         0,
         only_for=["siamese"],
+        only_with={"network": ["koch"]},
     )
     every_support: bool = option(
         False,
@@ -275,6 +283,7 @@ class Config:
         "batch normalisation's scale and shift apart for each inner step; the outer loop alone "
         "learns them, and they do not adapt (MAML++)",
         only_for=["maml"],
+        only_with={"network": ["auto", "strided", "pooled", "dense"]},
     )
     inner_optimizer: str = option(
         "sgd",
@@ -345,10 +354,18 @@ class Config:
         choices=["constant", "cosine", "linear", "halving"],
     )
     outer_lr_end: float = option(
-        0.0, "outer loop", "where the outer learning rate of cosine and linear ends", 0
+        0.0,
+        "outer loop",
+        "where the outer learning rate of cosine and linear ends",
+        0,
+        only_with={"schedule": ["cosine", "linear"]},
     )
     halve_every: int = option(
-        2000, "outer loop", "meta-iterations between two halvings of schedule halving", 1
+        2000,
+        "outer loop",
+        "meta-iterations between two halvings of schedule halving",
+        1,
+        only_with={"schedule": ["halving"]},
     )
     schedule_from: int = option(
         0,
@@ -357,6 +374,7 @@ class Config:
         "finished run goes on (--resume with more meta_iterations), 0 stretches the schedule over "
         "all of them, and the number of those done restarts it",
         0,
+        only_with={"schedule": ["cosine", "linear", "halving"]},
     )
     patience: int = option(
         0,
@@ -411,6 +429,7 @@ class Config:
             object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
             if getattr(self, f.name) != f.default:
                 check_method(f, self.algorithm)
+        self._check_companions()
         self._check_tasks()
         self._check_network()
         self._check_outer_loop()
@@ -420,6 +439,17 @@ class Config:
                 "name is part of a file name, so it can have no slash and at most 200 bytes, "
                 f"not {self.name!r}"
             )
+
+    def _check_companions(self) -> None:
+        """Refuse what only goes with other values of another setting."""
+        for f in dataclasses.fields(self):
+            for name, values in f.metadata["only_with"].items():
+                value = getattr(self, name)
+                if getattr(self, f.name) != f.default and value not in values:
+                    raise UserError(
+                        f"{f.name} is for {name} {' or '.join(values)}, not for {self.algorithm} "
+                        f"with {name} {value}; drop it"
+                    )
 
     def _check_tasks(self) -> None:
         way, shot, query = self.train_task
@@ -450,17 +480,8 @@ class Config:
                 f"network {self.network} is for maml and reptile; {self.algorithm} takes strided, "
                 "pooled or keras"
             )
-        if self.per_step_norm and self.network not in ("auto", "strided", "pooled", "dense"):
-            raise UserError(
-                "per_step_norm is for networks strided, pooled and dense, whose batch "
-                f"normalisation it knows, not for {self.network}"
-            )
-        if self.filters != Config.filters and self.network not in ("auto", "strided", "pooled"):
-            raise UserError(f"filters is for networks strided and pooled, not for {self.network}")
 
     def _check_outer_loop(self) -> None:
-        if self.schedule_from and self.schedule == "constant":
-            raise UserError("schedule_from needs a schedule that falls, not constant; drop it")
         if self.schedule_from >= self.meta_iterations:
             raise UserError(
                 f"schedule_from is {self.schedule_from}, so it must be below meta_iterations, "
@@ -474,10 +495,6 @@ class Config:
             raise UserError(
                 "first_order_until has second derivatives begin, which first_order leaves out; "
                 "drop one of them"
-            )
-        if self.outer_lr_end and self.schedule not in ("cosine", "linear"):
-            raise UserError(
-                f"outer_lr_end is for the schedules cosine and linear, not for {self.schedule}"
             )
         if self.outer_lr_end > self.outer_lr:
             raise UserError(
@@ -516,6 +533,15 @@ def check_method(f: dataclasses.Field, algorithm: str) -> None:
     methods = f.metadata["only_for"]
     if algorithm not in methods:
         raise UserError(f"{f.name} is for {' and '.join(methods)}, not for {algorithm}; drop it")
+
+
+def users(f: dataclasses.Field) -> str:
+    """Who uses a setting, in words: methods, and what else it goes with; empty for everybody."""
+    methods = f.metadata["only_for"]
+    words = [] if tuple(methods) == METHODS else [", ".join(methods)]
+    for name, values in f.metadata["only_with"].items():
+        words.append(f"with {name} {', '.join(values)}")
+    return " ".join(words)
 
 
 def checked(f: dataclasses.Field, value: Any) -> Any:
@@ -594,8 +620,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def stored(values: dict[str, Any], source: str) -> Config:
-    """Return the `Config` of a checkpoint; older ones state more than their method uses."""
+    """Return the `Config` of a checkpoint; older ones state more than they use."""
     values = standard(values, source)
-    method = values.get("algorithm", Config.algorithm)
-    used = {k: v for k, v in values.items() if method in FIELDS[k].metadata["only_for"]}
-    return make(used, source)
+    stated = {**{name: f.default for name, f in FIELDS.items()}, **values}
+
+    def used(f: dataclasses.Field) -> bool:
+        return stated["algorithm"] in f.metadata["only_for"] and all(
+            stated[name] in fitting for name, fitting in f.metadata["only_with"].items()
+        )
+
+    return make({k: v for k, v in values.items() if used(FIELDS[k])}, source)

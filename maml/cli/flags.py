@@ -7,14 +7,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from maml.config import FIELDS, METHODS, Config, make, read_yaml
+from maml.config import FIELDS, Config, make, read_yaml, users
 
 
 def add_flag(group: Any, f: dataclasses.Field, default: Any = argparse.SUPPRESS) -> None:
     """Add the flag of one declared setting; one that is not given leaves no trace."""
     names = [f"--{name}" for name in (f.name, f.metadata["alias"]) if name]
-    kind, methods = type(f.default), f.metadata["only_for"]
-    text = "" if tuple(methods) == METHODS else f"{', '.join(methods)}: "
+    kind, who = type(f.default), users(f)
+    text = f"{who}: " if who else ""
     text += f"{f.metadata['help']} (default: {f.default!r})"
     options: dict[str, Any] = {"dest": f.name, "default": default, "help": text.replace("%", "%%")}
     if kind is bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maml.config import FIELDS, METHODS
+from maml.config import FIELDS, users
 
 MARKER = "settings"
 DOCUMENT = "docs/settings.md"
@@ -15,12 +15,11 @@ def format_settings() -> str:
         meaning = f.metadata["help"]
         if f.metadata["choices"] and not all(c in meaning for c in f.metadata["choices"]):
             meaning += f" (one of {', '.join(f.metadata['choices'])})"
-        methods = f.metadata["only_for"]
         cells = [
             f"`{f.name}`",
             f"`{f.metadata['alias']}`" if f.metadata["alias"] else "",
             f"`{f.default!r}`".replace("'", "") if f.default != "" else "",
-            "all" if tuple(methods) == METHODS else ", ".join(methods),
+            users(f) or "all",
             meaning,
         ]
         groups.setdefault(f.metadata["group"], []).append(f"| {' | '.join(cells)} |")
