@@ -81,9 +81,9 @@ class Config:
         "the embedding. strided, pooled: four 3x3 convolutions, with stride 2 or 2x2 max-pooling; "
         "dense: 256-128-64-64 units, as in the MAML paper; perceptron: 64-64 units without batch "
         "normalisation; keras: strided as in Keras's Reptile example, with biases and without "
-        "normalisation; koch: the Siamese network as published, for images of 105 x 105 pixels; "
-        "auto: strided for maml and reptile, pooled for the others; path/to/file.py:build: what "
-        "your own function build(way, image_size, channels) returns, any paddle.nn.Layer",
+        "normalisation; koch: the Siamese network as published, meant for images of 105 x 105 "
+        "pixels; auto: strided for maml and reptile, pooled for the others; path/to/file.py:build: "
+        "what your own function build(way, image_size, channels) returns, any paddle.nn.Layer",
         choices=[
             "auto",
             "strided",

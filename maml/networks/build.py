@@ -43,14 +43,12 @@ def build_network(
         "dense": lambda: DenseNet(way, rng, image_size, channels=channels),
         "perceptron": lambda: Perceptron(way, rng, channels * image_size**2),
         "keras": lambda: KerasNet(way, rng, image_size, channels=channels),
-        "koch": lambda: KochNet(rng, dense_deviation),
+        "koch": lambda: KochNet(rng, dense_deviation, image_size=image_size, channels=channels),
     }
-    side = KochNet.IMAGE_SIZE
-    if kind == "koch" and channels != 1:
-        raise UserError("network koch is for grey images; make some by make_data.py --channels 1")
-    if kind == "koch" and image_size != side:
+    if kind == "koch" and image_size < KochNet.SMALLEST:
         raise UserError(
-            f"network koch is for images of {side} x {side} pixels, these have {image_size}; make "
-            f"others by make_data.py --image-size {side}, or choose network pooled"
+            f"network koch is for images of at least {KochNet.SMALLEST} pixels a side, these have "
+            f"{image_size}; make others by make_data.py --image-size {KochNet.IMAGE_SIZE}, or "
+            "choose network pooled"
         )
     return builders[kind]()

@@ -17,10 +17,10 @@ from maml.networks.base import Network
 class KochNet(Network):
     """The Siamese network's encoder as published, with its initial weights and penalties.
 
-    Koch et al. 2015, section 3.1, figure 4, and section 3.2. Images of 105 x 105 pixels;
-    convolutions 10x10/64, 7x7/128, 4x4/128 and 4x4/256 without padding, each with ReLU and, but for
-    the last, 2x2 max-pooling; a layer of 4,096 sigmoid units. All tasks share the weights, and
-    there is no batch normalisation.
+    Koch et al. 2015, section 3.1, figure 4, and section 3.2. Images of 105 x 105 pixels, grey, or
+    of others; convolutions 10x10/64, 7x7/128, 4x4/128 and 4x4/256 without padding, each with ReLU
+    and, but for the last, 2x2 max-pooling; a layer of 4,096 sigmoid units. All tasks share the
+    weights, and there is no batch normalisation.
 
     Args:
         rng (numpy.random.Generator): the source of its initial weights.
@@ -29,6 +29,8 @@ class KochNet(Network):
             10, where a sigmoid has hardly a gradient.
         features (int): units of the dense layer.
         dtype (str): "float32" or "float64".
+        image_size (int): side of the images, in pixels, at least 65.
+        channels (int): of the images.
 
     Example:
         >>> import numpy as np, paddle, maml
@@ -40,7 +42,8 @@ class KochNet(Network):
     per_image = True
     CONVOLUTIONS = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernel, filters
     L2 = (2e-4, 2e-4, 2e-4, 2e-4, 1e-3)  # of each layer's weights
-    IMAGE_SIZE = 105
+    IMAGE_SIZE = 105  # the paper's
+    SMALLEST = 65  # of which the convolutions leave one pixel
 
     def __init__(
         self,
@@ -48,13 +51,21 @@ class KochNet(Network):
         dense_deviation: float = 0.2,
         features: int = 4096,
         dtype: str = "float32",
+        image_size: int = IMAGE_SIZE,
+        channels: int = 1,
     ):
-        super().__init__(self._initial(rng, dense_deviation, features), features, None, rng, dtype)
+        initial = self._initial(rng, dense_deviation, features, image_size, channels)
+        super().__init__(initial, features, None, rng, dtype)
 
     def _initial(
-        self, rng: np.random.Generator, dense_deviation: float, features: int
+        self,
+        rng: np.random.Generator,
+        dense_deviation: float,
+        features: int,
+        size: int,
+        channels: int,
     ) -> dict[str, np.ndarray]:
-        weights, channels, size = {}, 1, self.IMAGE_SIZE
+        weights = {}
         for layer, (kernel, filters) in enumerate(self.CONVOLUTIONS, 1):
             w = 0.01 * rng.standard_normal([filters, channels, kernel, kernel])
             weights[f"convolution{layer}.weight"] = w
@@ -78,7 +89,7 @@ class KochNet(Network):
         twice: bool,
     ) -> Tensor:
         tasks, images = x.shape[:2]
-        h = self.normalised(x).flatten(0, 1)  # [T * N, 1, 105, 105]
+        h = self.normalised(x).flatten(0, 1)  # [T * N, C, H, W]
         layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]
         for i, (w, b) in enumerate(layers[:-1]):
             h = F.relu(F.conv2d(h, w, b))

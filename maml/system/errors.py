@@ -22,6 +22,7 @@ PACKAGES = {  # of modules that an installation may lack, with what brings them
     "cv2": "OpenCV is not installed; install it: pip install opencv-python-headless",
     "flask": "Flask is not installed; install it: pip install flask",
     "waitress": "waitress is not installed; install it: pip install waitress",
+    "sklearn": "scikit-learn is not installed; install it: pip install scikit-learn",
 }
 
 

@@ -49,7 +49,7 @@ def test_koch_network_wants_its_image_size():
     with pytest.raises(
         UserError,
         match=(
-            "network koch is for images of 105 x 105 pixels, these have 28; make others by"
+            "network koch is for images of at least 65 pixels a side, these have 28; make others by"
             " make_data.py"
         ),
     ):

@@ -132,5 +132,5 @@ def test_the_papers_networks_have_their_sizes(rng):
 
 
 def test_koch_is_for_images_of_its_size(rng):
-    with pytest.raises(UserError, match="koch is for images of 105 x 105 pixels"):
+    with pytest.raises(UserError, match="koch is for images of at least 65 pixels"):
         build_network("koch", None, rng, 28, 64, 0.2)
