@@ -26,6 +26,8 @@ import maml
 from maml.system import device, errors
 from maml.training.restore import restore
 
+QUERY = 10  # images of each digit in a task
+
 
 def digits(side: int) -> np.ndarray:
     """The images of each digit, [10, 174, 1, side, side] uint8, ink 255."""
@@ -40,7 +42,7 @@ def digits(side: int) -> np.ndarray:
     return np.stack(classes)[:, :, None]
 
 
-def main():
+def main(argv=None):
     """Print a line for each of the weights and each task."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -49,14 +51,14 @@ def main():
         "--checkpoint", nargs="+", default=["protonet_60w1s", "maml_20w1s"], help="weights"
     )
     parser.add_argument("--tasks", type=int, default=1000)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     device.use_device(False)
     for name in arguments.checkpoint:
         trained = maml.load(name).trained
         images = digits(trained.data.image_size)
         for way, shot in ((5, 1), (5, 5), (10, 1), (10, 5)):
             learner = restore(trained, way)
-            sampler = maml.TaskSampler(images, way, shot, 10, np.random.default_rng(0))
+            sampler = maml.TaskSampler(images, way, shot, QUERY, np.random.default_rng(0))
             result = maml.evaluate(learner, sampler, arguments.tasks, every_step=False)
             accuracy, interval = 100 * result.mean, 100 * result.interval
             print(f"{name}: {way}-way {shot}-shot {accuracy:.2f} +- {interval:.2f}%", flush=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import matplotlib
 import numpy as np
 from fontTools.ttLib import TTFont, TTLibError
 from matplotlib import font_manager
@@ -38,10 +39,17 @@ ALIKE = 0.06
 SIDE, SHAPE = 64, 16  # pixels of what is compared: as drawn, and as compared
 
 
-def faces_of_this_machine() -> dict[str, list[str]]:
+def font_files() -> list[str]:
+    """This machine's fonts and those that come with Matplotlib, each face once, by name."""
+    own = Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf")
+    by_name = {Path(path).stem: str(path) for path in [*own, *font_manager.findSystemFonts()]}
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def faces_of_letters() -> dict[str, list[str]]:
     """By letter, the font files that have it, in the order of their names."""
     found: dict[str, list[str]] = {}
-    for path in sorted(font_manager.findSystemFonts(), key=lambda path: Path(path).name):
+    for path in font_files():
         try:
             with TTFont(path, fontNumber=0, lazy=True) as font:
                 known = font.getBestCmap() or {}
@@ -109,7 +117,7 @@ def picture(letter: str, path: str, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def main():
+def main(argv=None):
     """Write the folder of images."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -118,11 +126,11 @@ def main():
     parser.add_argument("--fewest", type=int, default=8, help="faces that a letter must have")
     parser.add_argument("--most", type=int, default=20, help="faces in which a letter is drawn")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     out = Path(arguments.out)
     if out.exists() and any(out.iterdir()):
         raise errors.UserError(f"{out}: is not empty; name another folder by --out")
-    faces = faces_of_this_machine()
+    faces = faces_of_letters()
     faces = {letter: paths for letter, paths in faces.items() if len(paths) >= arguments.fewest}
     if not faces:
         raise errors.UserError(
