@@ -16,6 +16,7 @@ __all__ = ["AlphabetSampler", "Picks", "TaskBatch", "TaskIndices", "TaskSampler"
 
 
 FEW = 5  # classes that an error names
+MOST_KEYS = 1000  # images of a class, up to which each gets a sort key when some are drawn
 
 
 class TaskBatch(NamedTuple):
@@ -204,7 +205,7 @@ class TaskSampler:
         if self.replacement:
             high = self.counts[0] if self._equal else counts[:, :, None]
             return self.rng.integers(high, size=(*counts.shape, number))
-        if self._equal:
+        if self._equal and self.counts[0] <= MOST_KEYS:
             keys = self.rng.random((*counts.shape, self.counts[0]), dtype=np.float32)
             return keys.argsort(axis=2)[:, :, :number]
         drawn = [self.rng.choice(count, number, replace=False) for count in counts.ravel()]
