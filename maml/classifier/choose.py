@@ -13,6 +13,7 @@ from maml.classifier.judged import Judged, judged_of, nearest, read_records
 from maml.config import METRIC, OWN_NETWORK
 from maml.data.index import Index
 from maml.system.errors import UserError
+from maml.system.files import is_in_future
 from maml.training.checkpoint import Checkpoint
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -137,7 +138,8 @@ def find(
      5. validated on the same number of classes;
      6. not trained on validation characters, where accuracy says nothing of new ones;
      7. validated on at least as many classes;
-     8. of the user's own runs the latest, of others the most accurate on validation characters.
+     8. of the user's own runs the latest, where a time in the future does not count, of others the
+        most accurate on validation characters.
 
     Args:
         folders (Sequence[str | Path]): where weights are looked for.
@@ -167,7 +169,7 @@ def find(
             t.config.way == way,
             not t.config.train_on_val,
             t.config.way >= way,
-            t.modified if own else t.accuracy,
+            (not is_in_future(t.modified), t.modified) if own else t.accuracy,
         )
 
     def serves(t: Candidate) -> bool:

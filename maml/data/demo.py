@@ -13,6 +13,7 @@ from maml.data.arrays import INDEX, read_arrays
 from maml.data.raw import Character, find_characters
 from maml.data.splits import split_characters
 from maml.system import errors
+from maml.system.files import is_in_future
 from maml.system.progress import watched
 
 OMNIGLOT, STAND_IN = Path("data/omniglot"), Path("data/stand-in")
@@ -93,5 +94,6 @@ def is_up_to_date(out: Path, raw: Path, characters: list[Character], source: str
         and index.image_size == SIZE
         and index.pillow == Image.__version__
         and index.rows == split_characters(characters, SPLIT, SEED)
-        and raw.stat().st_mtime < (out / INDEX).stat().st_mtime
+        and raw.stat().st_mtime_ns < (made := (out / INDEX).stat().st_mtime_ns)
+        and not is_in_future(made)
     )

@@ -19,7 +19,7 @@ from maml.data.raw import DRAWINGS
 from maml.data.tasks import TaskBatch
 from maml.evaluation.accuracy import Result
 from maml.reports import plots
-from maml.reports.records import drop_later, record_file
+from maml.reports.records import drop_later, new_name, record_file
 from maml.reports.words import (
     method_name,
     not_omniglot,
@@ -132,10 +132,9 @@ class ConsoleLog:
         with files.writable_home():
             from visualdl import LogWriter
 
-        name = ""
         if begun is not None:
             drop_later(begun, self.run.iteration, SUMMARY)
-            name = begun.name
+        name = begun.name if begun else new_name(folder)
         with contextlib.redirect_stdout(io.StringIO()):  # where it says that it adds to the file
             return LogWriter(logdir=str(folder), display_name=self.config.name, file_name=name)
 

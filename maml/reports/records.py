@@ -7,7 +7,9 @@ state; they are dropped, and the run writes them again.
 
 from __future__ import annotations
 
+import re
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +17,16 @@ from typing import BinaryIO
 from maml.system import files
 
 LENGTH = struct.Struct("<Q")  # before each record
+
+
+def new_name(folder: Path) -> str:
+    """Return the name of a new record file, which sorts after those in the folder.
+
+    A run that died before it was saved leaves its own, and the clock may have been put back since.
+    """
+    latest, now = record_file(folder), int(time.time())
+    stated = re.match(r"vdlrecords\.(\d+)", latest.name) if latest else None
+    return f"vdlrecords.{max(now, int(stated[1]) + 1 if stated else now):010d}.log"
 
 
 def record_file(folder: Path) -> Path | None:

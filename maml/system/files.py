@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from maml.system.errors import UserError
 
+FILE_SERVER_AHEAD = 60 * 10**9  # nanoseconds, by which its clock may differ from this machine's
+
 
 def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
     """Write several files so that either all of them appear, or none.
@@ -46,6 +48,11 @@ def write(contents: Mapping[Path, Callable[[BinaryIO], Any]]) -> None:
         for part in temporary.values():
             with contextlib.suppress(OSError):  # the disk may be read-only
                 part.unlink(missing_ok=True)
+
+
+def is_in_future(modified: int) -> bool:
+    """Whether a file's time, in nanoseconds, is that of a clock that has been put back since."""
+    return modified > time.time_ns() + FILE_SERVER_AHEAD
 
 
 def _replace(part: Path, path: Path) -> None:

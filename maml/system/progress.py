@@ -48,6 +48,9 @@ class Progress:
             disable=None,
             dynamic_ncols=True,
         )
+        # by the time of day, as tqdm has it, a clock that is put back would stop the bar
+        self.bar._time = time.monotonic  # type: ignore[attr-defined]
+        self.bar.start_t = self.bar.last_print_t = time.monotonic()
         self.say = say or (lambda text: print(text, file=sys.stderr, flush=True))
         self.began = self.last_line = time.monotonic()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from time import time as now
 
 import pytest
 from helpers import INDEX, ROOT, command, evaluate, save_description, script, tiny, train
@@ -74,6 +75,16 @@ def test_own_runs_come_first_and_of_them_the_latest(tmp_path):
     names = [trained.path.stem for trained in choice.candidates]
     assert names == ["new", "middle", "old", "best"]
     assert found(tmp_path, 5, 1, "protonet") == "new.pkl"
+
+
+def test_a_run_before_the_clock_was_put_back_is_not_the_latest(tmp_path):
+    ahead = now() + 3600
+    os.utime(save_description(tmp_path / "own" / "before.pkl"), (ahead, ahead))
+    save_description(tmp_path / "own" / "after.pkl")
+    assert found(tmp_path, 5, 1) == "after.pkl"
+    ahead = now() + 10  # as a file server's may be
+    os.utime(save_description(tmp_path / "own" / "last.pkl"), (ahead, ahead))
+    assert found(tmp_path, 5, 1) == "last.pkl"
 
 
 def test_an_own_run_of_another_task_comes_before_others_of_this_one(tmp_path):

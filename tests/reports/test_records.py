@@ -3,7 +3,7 @@
 import numpy as np
 from visualdl import LogReader, LogWriter
 
-from maml.reports.records import drop_later, record_file
+from maml.reports.records import drop_later, new_name, record_file
 
 
 def points(path, tag):
@@ -38,3 +38,13 @@ def test_points_after_the_saved_state_are_dropped_and_written_again(tmp_path, ca
 
 def test_a_folder_without_records_has_no_file(tmp_path):
     assert record_file(tmp_path) is None
+
+
+def test_a_new_file_is_the_newest_though_the_clock_was_put_back(tmp_path, monkeypatch):
+    """VisualDL's page, and a resumed run, take the last of the names, which are of time."""
+    for now, name in ((1000, 1000), (2000, 2000), (500, 2001), (500, 2002)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        (tmp_path / new_name(tmp_path)).touch()
+        assert record_file(tmp_path).name == f"vdlrecords.{name:010d}.log"
+    (tmp_path / "vdlrecords.mine.log").touch()
+    assert new_name(tmp_path) == "vdlrecords.0000000500.log"

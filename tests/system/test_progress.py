@@ -1,3 +1,8 @@
+import io
+import sys
+import time
+from itertools import count
+
 import pytest
 
 from maml.system import progress
@@ -33,3 +38,17 @@ def test_what_was_done_before_does_not_count_for_the_rate(monkeypatch):
     counted.began -= 10.0
     counted.step()
     assert said == ["91/100 epochs, 0.10 a second, 1:30 left"]
+
+
+def test_a_bar_goes_on_when_the_clock_is_put_back(monkeypatch):
+    """Of tqdm's own time, an hour would have to pass again."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    time_of_day, running = iter([5000.0, *[1400.0] * 20]), count(10_000)
+    monkeypatch.setattr("tqdm.std.time", lambda: next(time_of_day))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(running)))
+    counted = progress.Progress(10, "steps")
+    counted.step()
+    assert "1/10" in terminal.getvalue()
+    counted.close()

@@ -2,6 +2,7 @@
 stops, what it refuses.
 """
 
+import itertools
 import json
 import os
 import re
@@ -111,6 +112,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, 
     )
     assert same(first["weights"], again["weights"]) and same(first["tasks"], again["tasks"])
     assert not same(first["weights"], other["weights"])
+
+
+def test_a_clock_that_jumps_back_all_the_time_changes_nothing(data, run, tmp_path, monkeypatch):
+    """Neither weights nor what --resume finds; the seconds of training are those that passed."""
+    steps = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 2e9 - 3600 * next(steps))
+    assert train(data, tmp_path).stdout.splitlines()[0] == run[1].splitlines()[0]
+    state = safe_pickle.load(resume_file(tmp_path))
+    assert same(state, safe_pickle.load(resume_file(run[0]))) and 0 < state["seconds"] < 600
+    train(data, tmp_path, "--resume", "--meta_iterations", 9)
+    assert safe_pickle.load(resume_file(tmp_path))["epoch"] == 9
+    assert len(list((tmp_path / "log").rglob("vdlrecords*"))) == 1
 
 
 @pytest.mark.slow
