@@ -17,6 +17,7 @@ from maml.classifier.calibration import softmax, typicality
 from maml.classifier.choose import weight_file
 from maml.classifier.images import as_images
 from maml.classifier.judged import Judged, judged_of, nearest
+from maml.classifier.labels import as_label, as_labels, classes_of, plain
 from maml.classifier.nearness import nearness
 from maml.classifier.order import ordered, outputs
 from maml.data.form import Form
@@ -81,7 +82,7 @@ class FewShotClassifier:
         self._test_options()
         self._fitted: Fitted | None = None
         self._embeddings: dict[bytes, np.ndarray] = {}  # of images that were learned before
-        self._lock = threading.Lock()
+        self._computing, self._learning = threading.Lock(), threading.Lock()
 
     @property
     def form(self) -> Form:
@@ -117,7 +118,7 @@ class FewShotClassifier:
 
         Args:
             images: paths, PIL images or arrays [N, H, W]; see `maml.classifier.images.as_images`.
-            labels (Sequence): the class of each, of any kind that can be sorted or else hashed.
+            labels (Sequence): the class of each, of any hashable kind.
 
         Returns:
             FewShotClassifier: itself.
@@ -125,10 +126,15 @@ class FewShotClassifier:
         Raises:
             UserError: if there are fewer than two classes, or more than the weights serve.
         """
-        x, labels = as_images(images, self.form), list(labels)
-        if len(labels) != len(x):
-            raise UserError(f"there are {len(x)} images, but {len(labels)} labels")
-        return self._learn(x, labels)
+        x, y = self._labelled(images, labels)
+        with self._learning:
+            return self._learn(x, y)
+
+    def _labelled(self, images: Any, labels: Any) -> tuple[np.ndarray, list[Hashable]]:
+        x, y = as_images(images, self.form), as_labels(labels)
+        if len(y) != len(x):
+            raise UserError(f"there are {len(x)} images, but {len(y)} labels")
+        return x, y
 
     def add(self, images: Any, label: Hashable) -> FewShotClassifier:
         """Learn more images of a class, or the images of another class.
@@ -154,14 +160,13 @@ class FewShotClassifier:
             >>> model.add(drawings[2], "c").classes_
             ['a', 'b', 'c']
         """
-        before, x = self.fitted, as_images(images, self.form)
-        return self._learn(np.concatenate([before.x, x]), [*before.labels, *[label] * len(x)])
+        x, label = as_images(images, self.form), as_label(label)
+        with self._learning:  # nobody else adds between what was learned before and after
+            before = self.fitted
+            return self._learn(np.concatenate([before.x, x]), [*before.labels, *[label] * len(x)])
 
     def _learn(self, x: np.ndarray, labels: list[Hashable]) -> FewShotClassifier:
-        try:
-            classes = sorted(set(labels))  # type: ignore[type-var]
-        except TypeError:  # of several kinds
-            classes = sorted(set(labels), key=repr)
+        classes = classes_of(labels)
         way = len(classes)
         if way < 2:
             raise UserError("at least two classes are needed to tell one from another")
@@ -172,7 +177,7 @@ class FewShotClassifier:
         x, y = ordered(x, np.array([output[label] for label in labels]))
         # copies of an image teach nothing of how far members are from each other
         shot = len({image.tobytes() for image in x}) / way
-        with self._lock:
+        with self._computing:
             states, all_y = self._adapt(classifier, x, y)
             self._fitted = Fitted(
                 x,
@@ -212,29 +217,27 @@ class FewShotClassifier:
     def _is_as_judged(self) -> bool:
         return self.options == {"bn": INDUCTIVE}
 
-    def _answer(self, x: np.ndarray, near: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities [N, way] of images, by the columns of `classes_`, and nearness [N]."""
-        fitted = self.fitted
-        with self._lock:
+    def _answer(
+        self, fitted: Fitted, x: np.ndarray, near: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities [N, way] of images, by the columns of `classes_`, and nearness [N].
+
+        `fitted` was taken once for the whole answer, since another thread may learn meanwhile.
+        """
+        with self._computing:
             query = paddle.to_tensor(x[None])
             scores = found = fitted.classifier.predict(fitted.states[-1], query)
             if near:
                 y = paddle.to_tensor(fitted.y[None])
                 found = nearness(fitted.classifier, fitted.states[-1], y, query, scores)
-        return self._probabilities(scores), found[0].numpy()
-
-    def _probabilities(self, scores: paddle.Tensor) -> np.ndarray:
-        """Probabilities [N, way] by the columns of `classes_`, of scores [1, N, way]."""
-        judged = self.fitted.judged
-        p = softmax(scores[0].numpy(), judged.temperature if judged else 1.0)
-        return p[:, self.fitted.columns]
+        return _probabilities(fitted, scores), found[0].numpy()
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """Return the probability of each class, [N, way], columns as in `classes_`.
 
         They are calibrated on validation characters where the weights were judged on these.
         """
-        return self._answer(as_images(images, self.form))[0]
+        return self._answer(self.fitted, as_images(images, self.form))[0]
 
     def proba_by_step(self, images: Any) -> np.ndarray:
         """Return the probabilities before and after each update step, [steps + 1, N, way].
@@ -242,10 +245,10 @@ class FewShotClassifier:
         Methods without update steps have one step only: the last is always `predict_proba`'s.
         """
         fitted, x = self.fitted, as_images(images, self.form)
-        with self._lock:
+        with self._computing:
             query = paddle.to_tensor(x[None])
             scores = [fitted.classifier.predict(state, query) for state in fitted.states]
-        return np.stack([self._probabilities(each) for each in scores])
+        return np.stack([_probabilities(fitted, each) for each in scores])
 
     def typicality(self, images: Any) -> np.ndarray:
         """Return how usual it is for members of a class to be as far from it, 0 to 1, [N].
@@ -256,13 +259,14 @@ class FewShotClassifier:
         Raises:
             UserError: if the weights were not judged on validation characters as they are used.
         """
-        judged = self._require_judged()
-        _, near = self._answer(as_images(images, self.form), near=True)
+        fitted = self.fitted
+        judged = self._require_judged(fitted)
+        _, near = self._answer(fitted, as_images(images, self.form), near=True)
         return typicality(near, judged.quantiles)
 
-    def _require_judged(self) -> Judged:
-        if self.fitted.judged is not None:
-            return self.fitted.judged
+    def _require_judged(self, fitted: Fitted) -> Judged:
+        if fitted.judged is not None:
+            return fitted.judged
         if not self._is_as_judged():
             changed = ", ".join(k for k, v in self.options.items() if (k, v) != ("bn", INDUCTIVE))
             raise UserError(f"strangers can be told by weights as they were judged; drop {changed}")
@@ -288,22 +292,31 @@ class FewShotClassifier:
 
         Returns:
             list: a class, or None, for each image.
+
+        Raises:
+            UserError: if `reject` is out of range, or the weights were not judged; see
+                `typicality`.
         """
-        fitted, x = self.fitted, as_images(images, self.form)
-        predicted = [fitted.classes[k] for k in self._answer(x)[0].argmax(axis=1)]
+        fitted = self.fitted
         if reject is None:
-            return predicted
+            p, _ = self._answer(fitted, as_images(images, self.form))
+            return [fitted.classes[k] for k in p.argmax(axis=1)]
         if not 0 < reject < 1:
             raise UserError(f"reject must be between 0 and 1, such as 0.05, not {reject}")
+        if None in fitted.classes:
+            raise UserError("a class is called None, as is what reject refuses; rename the class")
+        judged = self._require_judged(fitted)
+        p, near = self._answer(fitted, as_images(images, self.form), near=True)
+        shares = typicality(near, judged.quantiles)
         return [
-            label if share >= reject else None
-            for label, share in zip(predicted, self.typicality(x))
+            fitted.classes[k] if share >= reject else None
+            for k, share in zip(p.argmax(axis=1), shares)
         ]
 
     def score(self, images: Any, labels: Sequence[Hashable]) -> float:
         """Return the share of images, 0 to 1, whose predicted class is the label."""
-        predicted = self.predict(images)
-        return float(np.mean([p == label for p, label in zip(predicted, labels)]))
+        x, y = self._labelled(images, labels)
+        return float(np.mean([p == label for p, label in zip(self.predict(x), y)]))
 
     def save(self, path: str | Path) -> None:
         """Write it to `path`, fitted or not; `maml.load` reads it again.
@@ -313,11 +326,12 @@ class FewShotClassifier:
         """
         state = self.trained.state()
         state[JUDGED] = [judged._asdict() for judged in self.judged]
-        if self._fitted is not None:
-            classes = _plain(self._fitted.classes, "saved")
-            y = np.array([classes.index(label) for label in self._fitted.labels])
+        fitted = self._fitted
+        if fitted is not None:
+            classes = plain(fitted.classes, "saved")
+            y = np.array([classes.index(label) for label in fitted.labels])
             state[SUPPORT] = {
-                "x": self._fitted.x,
+                "x": fitted.x,
                 "y": y,
                 "labels": classes,
                 "options": self.options,
@@ -342,7 +356,8 @@ class FewShotClassifier:
         """
         from maml.classifier import export
 
-        if self._fitted is None:
+        fitted = self._fitted
+        if fitted is None:
             learner = classifier_of(
                 self.trained, self._test_options(), INDUCTIVE, builder=self.builder
             )
@@ -352,21 +367,19 @@ class FewShotClassifier:
                 )
             layer, described = export.encoder_layer(learner), {}
         else:
-            fitted = self._fitted
             temperature = fitted.judged.temperature if fitted.judged else 1.0
             layer = export.fitted_layer(fitted.classifier, fitted.states[-1])
             layer = export.Scores(layer, fitted.columns, temperature)
-            described = {"labels": _plain(fitted.classes, "exported")}
+            described = {"labels": plain(fitted.classes, "exported")}
         if self._test_options().distortions_test or self.trained.config.distortions_test:
             raise UserError("distorted copies of queries cannot be exported; drop distortions_test")
         export.write(layer, folder, self.form, described, onnx)
 
 
-def _plain(labels: list[Hashable], done: str) -> list[Hashable]:
-    """The labels, if a file can hold them."""
-    if not all(type(label) in (str, int, float, bool) for label in labels):
-        raise UserError(f"labels must be texts or numbers to be {done}")
-    return labels
+def _probabilities(fitted: Fitted, scores: paddle.Tensor) -> np.ndarray:
+    """Probabilities [N, way] by the columns of `classes_`, of scores [1, N, way]."""
+    temperature = fitted.judged.temperature if fitted.judged else 1.0
+    return softmax(scores[0].numpy(), temperature)[:, fitted.columns]
 
 
 def load(name: str | Path, network: str | None = None, **options: Any) -> FewShotClassifier:
@@ -397,7 +410,7 @@ def load(name: str | Path, network: str | None = None, **options: Any) -> FewSho
     support = state.get(SUPPORT)
     try:
         if support is not None:
-            options = {**options, **support["options"]}
+            options = {**support["options"], **options}
         model = FewShotClassifier(trained, builder, **options)
         if JUDGED in state:
             model.judged = [Judged(**judged) for judged in state[JUDGED]]

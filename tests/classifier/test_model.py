@@ -7,13 +7,12 @@ import threading
 import numpy as np
 import pytest
 from helpers import ROOT
-from PIL import Image
 
 import maml
 from maml.algorithms.metric import MetricLearner
-from maml.data import pictures, stand_in
-from maml.data.arrays import convert
-from maml.data.form import Form
+from maml.classifier import model
+from maml.classifier.calibration import softmax
+from maml.classifier.images import as_images
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
@@ -21,15 +20,6 @@ from maml.system.errors import UserError
 WEIGHTS = ["maml_5w1s", "maml_20w1s", "fomaml_5w1s", "reptile_5w5s", "protonet_60w1s"]
 WEIGHTS += ["matching_20w1s", "siamese_pairs", "siamese_triplets"]
 WAY = 5
-
-
-@pytest.fixture(scope="module")
-def drawings(tmp_path_factory):
-    """Drawings [characters, 20, 28, 28] uint8 of characters that nothing was trained on."""
-    folder = tmp_path_factory.mktemp("drawings") / "raw"
-    stand_in.write(folder, alphabets=5, characters=2, seed=8)
-    arrays, _ = convert(folder, 28, "random", 0)
-    return np.concatenate(list(arrays.values()))[:, :, 0]
 
 
 def support(drawings, counts=(3,) * WAY, names="abcde"):
@@ -207,73 +197,6 @@ def test_strangers_are_told_only_where_it_is_known_how_near_members_are(drawings
     assert unknown.predict(asked) == ["a"]
 
 
-def test_images_are_what_a_user_has(drawings, tmp_path):
-    """Paths, PIL images, arrays of either type and any number of axes."""
-    model = maml.load("protonet_60w1s").fit(*support(drawings))
-    image = drawings[0, 10]
-    expected = model.predict_proba(image[None])
-    for form in (image, [image], image[None, None], image / 255, [image[None]]):
-        assert np.allclose(model.predict_proba(form), expected, atol=1e-6)
-    paper = Image.fromarray(255 - image).resize((280, 280))
-    paper.save(tmp_path / "a.png")
-    of_pictures = model.predict_proba([paper, tmp_path / "a.png", str(tmp_path / "a.png")])
-    assert np.allclose(of_pictures, of_pictures[0], atol=1e-6)
-    assert model.predict(paper) == model.predict(image)
-
-
-@pytest.mark.parametrize(
-    "images, message",
-    [
-        ([], "there are no images"),
-        (np.zeros([28]), r"images must be .* not \(28,\)"),
-        ([3], "an image must be a path, a PIL image or an array, not int"),
-        ([np.full([28, 28], 2.0)], "between 0 and 1"),
-        ([np.full([28, 28], np.nan)], "between 0 and 1"),
-        ([Image.new("L", (50, 50), 255)], "shows no ink"),
-        (["nowhere.png"], "nowhere.png: no such file"),
-    ],
-)
-def test_what_is_no_image_is_refused(drawings, images, message):
-    model = maml.load("protonet_60w1s").fit(*support(drawings))
-    with pytest.raises(UserError, match=message):
-        model.predict(images)
-
-
-def test_paths_are_read_as_own_pictures_are(drawings, tmp_path):
-    """All that are refused are named, with their reasons, and nothing is learned."""
-    paths = [tmp_path / f"{k}.png" for k in range(4)]
-    for k, path in enumerate(paths):
-        Image.fromarray(255 - drawings[k, 0]).resize((280, 280)).save(path)
-    model = maml.load("protonet_60w1s").fit(paths, list("abcd"))
-    read = np.stack([pictures.read(path, Form(28)) for path in paths])
-    assert (model.predict_proba(paths) == model.predict_proba(read)).all()
-    assert model.predict(paths) == list("abcd")
-    paths[1].write_text("no picture")
-    Image.new("L", (90, 90), 255).save(paths[3])
-    with pytest.raises(UserError) as error:
-        model.fit(paths, list("aabb"))
-    said = str(error.value)
-    assert f"{paths[1]}: is not a readable picture" in said
-    assert f"{paths[3]}: shows no ink" in said and "0.png" not in said
-    assert model.classes_ == list("abcd")
-    with pytest.raises(UserError, match="image 1 shows no ink"):
-        model.predict([Image.open(paths[0]), Image.new("L", (50, 50), 255)])
-
-
-@pytest.mark.parametrize("kind", ["uint16", "float32", "int32", "bool"])
-def test_arrays_of_other_sizes_are_pictures_of_any_depth(drawings, kind):
-    model = maml.load("protonet_60w1s").fit(*support(drawings))
-    paper = 255 - np.kron(drawings[0, 10], np.ones((5, 5), np.uint8))
-    expected = model.predict_proba(paper)
-    if kind == "bool":
-        found = model.predict_proba(paper > 127)
-        assert found.argmax() == expected.argmax()
-    else:
-        scale = {"uint16": 257, "float32": 1 / 255, "int32": 9}[kind]
-        found = model.predict_proba((paper.astype(float) * scale).astype(kind))
-        assert np.allclose(found, expected, atol=0.02)
-
-
 def test_mistakes_are_told_in_a_sentence(drawings, tmp_path):
     model = maml.load("maml_5w1s")
     images, labels = support(drawings)
@@ -304,12 +227,6 @@ def test_a_failed_fit_leaves_what_was_learned(drawings):
     assert (model.predict_proba(drawings[0, 10:11]) == expected).all()
 
 
-def test_labels_of_several_kinds(drawings):
-    model = maml.load("protonet_60w1s").fit(drawings[:3, 0], ["b", 1, None])
-    assert sorted(map(repr, model.classes_)) == sorted(["'b'", "1", "None"])
-    assert model.predict(drawings[:3, 0]) == ["b", 1, None]
-
-
 def test_options_are_those_of_an_evaluation_and_are_kept(drawings, tmp_path):
     images, labels = support(drawings)
     asked, _ = queries(drawings)
@@ -318,6 +235,7 @@ def test_options_are_those_of_an_evaluation_and_are_kept(drawings, tmp_path):
     assert (one != maml.load("maml_5w1s").fit(images, labels).predict_proba(asked)).any()
     model.save(tmp_path / "a.pkl")
     assert (maml.load(tmp_path / "a.pkl").predict_proba(asked) == one).all()
+    assert maml.load(tmp_path / "a.pkl", inner_steps_test=2).options["inner_steps_test"] == 2
     with pytest.raises(UserError, match="refine is for protonet, not for maml; drop it"):
         maml.load("maml_5w1s", refine=3)
     for name in ("way", "steps"):
@@ -372,6 +290,53 @@ def test_several_threads_predict_at_once(drawings):
     for thread in threads:
         thread.join()
     assert all((a == b).all() for a, b in zip(found, expected))
+
+
+def test_an_answer_is_of_one_support_though_another_thread_learns_meanwhile(drawings, monkeypatch):
+    learner = maml.load("protonet_60w1s").fit(*support(drawings))
+    asked, labels = queries(drawings)
+    expected = learner.predict_proba(asked)
+
+    def meanwhile(*scores):
+        if len(learner.classes_) == WAY:
+            learner.add(drawings[5, 0], "0")  # the first column, from now on
+        return softmax(*scores)
+
+    monkeypatch.setattr(model, "softmax", meanwhile)
+    assert np.array_equal(learner.predict_proba(asked), expected)
+    assert learner.predict_proba(asked).shape == (15, WAY + 1)
+    learner.fit(*support(drawings))
+    assert learner.predict(asked, reject=0.001) == labels
+
+
+def test_nothing_that_several_threads_add_is_lost(drawings, monkeypatch):
+    learner = maml.load("protonet_60w1s").fit(drawings[:2, 0], [0, 1])
+    together = threading.Barrier(3)
+
+    def read(*images):
+        together.wait(30)
+        return as_images(*images)
+
+    monkeypatch.setattr(model, "as_images", read)
+    threads = [threading.Thread(target=learner.add, args=(drawings[k, 0], k)) for k in (2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert learner.classes_ == [0, 1, 2, 3, 4]
+
+
+def test_what_was_saved_needs_no_weights_beside_it(drawings, tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    path = tmp_path / "weights" / "mine.pkl"
+    path.write_bytes((ROOT / "checkpoints" / "protonet_60w1s.pkl").read_bytes())
+    maml.load(path).fit(*support(drawings)).save(tmp_path / "saved.pkl")
+    path.unlink()
+    monkeypatch.chdir(tmp_path / "weights")
+    again = maml.load(tmp_path / "saved.pkl").add(drawings[5, 0], "f")
+    assert again.predict(drawings[5, 0]) == ["f"]
+    with pytest.raises(UserError, match="mine.pkl: no such file of weights"):
+        maml.load(path)
 
 
 def test_nothing_is_printed(drawings, capfd):
