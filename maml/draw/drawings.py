@@ -1,12 +1,10 @@
-"""Drawings and pictures that the page sends, and a folder of them that --support takes."""
+"""Drawings and pictures that the page sends."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
-import zipfile
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,6 @@ from maml.system.errors import UserError
 LARGEST_DRAWING = 1000  # pixels of a side
 LARGEST_PICTURE = 50_000_000  # pixels; a telephone's camera has up to that many
 SIDE, MARGIN = 256, 36  # of a drawing that is made of a picture, in pixels
-FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')  # in the names of files, on some system
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
 
 
 class Refused(UserError):
@@ -56,17 +52,29 @@ def read_drawing(text: Any, form: Form) -> np.ndarray:
     Raises:
         UserError: if `text` is anything else, or if no character is found.
     """
-    if not isinstance(text, str) or not text.startswith("data:image/png;base64,"):
-        raise UserError("a drawing must be a PNG as a data URL")
-    image = _image("a drawing", text)
-    if max(image.size) > LARGEST_DRAWING:
-        raise UserError(f"a drawing may have {LARGEST_DRAWING} x {LARGEST_DRAWING} pixels at most")
+    image = open_drawing(text)
     try:
         return form.of(image)
     except ink.NoDrawing as error:
         raise refused("a drawing", error) from None
+
+
+def open_drawing(text: Any) -> Image.Image:
+    """Return the image of a drawing that the page sent, a PNG as a data URL.
+
+    Raises:
+        UserError: if `text` is anything else, or is too large or damaged.
+    """
+    if not isinstance(text, str) or not text.startswith("data:image/png;base64,"):
+        raise UserError("a drawing must be a PNG as a data URL")
+    image = _image("a drawing", content("a drawing", text))
+    if max(image.size) > LARGEST_DRAWING:
+        raise UserError(f"a drawing may have {LARGEST_DRAWING} x {LARGEST_DRAWING} pixels at most")
+    try:
+        image.load()
     except DAMAGED as error:
         raise _unreadable("a drawing", error) from None
+    return image
 
 
 def read_picture(text: Any) -> str:
@@ -81,9 +89,12 @@ def read_picture(text: Any) -> str:
     Raises:
         UserError: if `text` is anything else, or if no character is found.
     """
-    if not isinstance(text, str) or not re.match(r"data:[\w/.+-]*;base64,", text):
-        raise UserError("a picture must be a data URL")
-    image = _image("a picture", text)
+    return drawn_from(content("a picture", text))
+
+
+def drawn_from(file: bytes) -> str:
+    """Turn the content of a picture's file into a drawing; see `read_picture`."""
+    image = _image("a picture", file)
     if image.width * image.height > LARGEST_PICTURE:
         most = LARGEST_PICTURE // 10**6
         raise UserError(f"a picture may have {most} megapixels at most; make it smaller")
@@ -98,10 +109,15 @@ def read_picture(text: Any) -> str:
     drawn = Image.fromarray((255 * inked).astype(np.uint8))
     scale = (SIDE - 2 * MARGIN) / max(drawn.size)
     width, height = (max(1, round(side * scale)) for side in drawn.size)
-    alpha = Image.new("L", (SIDE, SIDE))
+    opacity = Image.new("L", (SIDE, SIDE))
     scaled = drawn.resize((width, height), Image.Resampling.BICUBIC)
-    alpha.paste(scaled, ((SIDE - width) // 2, (SIDE - height) // 2))
-    return _as_url(Image.merge("LA", (Image.new("L", alpha.size), alpha)))
+    opacity.paste(scaled, ((SIDE - width) // 2, (SIDE - height) // 2))
+    return on_transparency(opacity)
+
+
+def on_transparency(opacity: Image.Image) -> str:
+    """Return a black drawing of this opacity, a grey image, as the page keeps pictures."""
+    return _as_url(Image.merge("LA", (Image.new("L", opacity.size), opacity)))
 
 
 def seen(image: np.ndarray, form: Form) -> str:
@@ -110,40 +126,23 @@ def seen(image: np.ndarray, form: Form) -> str:
     return _as_url(Image.fromarray(shown[:, :, 0] if form.channels == 1 else shown))
 
 
-def folder(names: Sequence[str], drawings: Sequence[Sequence[str]]) -> bytes:
-    """Return a zip of a folder for each class, as --support takes it.
+def content(what: str, text: Any) -> bytes:
+    """Return the content of a file that the page sent as a data URL; `what` names it in errors.
 
-    Args:
-        names (Sequence[str]): the name of each class.
-        drawings (Sequence[Sequence[str]]): PNGs of each class, as data URLs.
+    Raises:
+        UserError: if `text` is anything else.
     """
-    memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as written:
-        for name, of_class in zip(folder_names(names), drawings):
-            for number, text in enumerate(of_class, 1):
-                png = io.BytesIO()
-                _image("a drawing", text).convert("L").save(png, "png")
-                written.writestr(f"{name}/{number}.png", png.getvalue())
-    return memory.getvalue()
-
-
-def folder_names(names: Sequence[str]) -> list[str]:
-    """Return a name of a folder for each class: distinct, visible and allowed on every system."""
-    found: list[str] = []
-    for number, name in enumerate(names, 1):
-        allowed = FORBIDDEN.sub("_", name).strip(". ")[:60].strip(". ") or f"class {number}"
-        if RESERVED.fullmatch(allowed):
-            allowed = f"_{allowed}"
-        distinct, turn, taken = allowed, 2, {other.casefold() for other in found}
-        while distinct.casefold() in taken:
-            distinct, turn = f"{allowed} {turn}", turn + 1
-        found.append(distinct)
-    return found
-
-
-def _image(what: str, text: str) -> Image.Image:
+    if not isinstance(text, str) or not re.match(r"data:[\w/.+-]*;base64,", text):
+        raise UserError(f"{what} must be a data URL")
     try:
-        return Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2], validate=True)))
+        return base64.b64decode(text.partition(",")[2], validate=True)
+    except ValueError as error:
+        raise _unreadable(what, error) from None
+
+
+def _image(what: str, file: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(file))
     except UnidentifiedImageError:
         raise _unreadable(what, "its format is not known") from None
     except DAMAGED as error:
@@ -151,7 +150,7 @@ def _image(what: str, text: str) -> Image.Image:
 
 
 def _unreadable(what: str, why: object) -> Refused:
-    kind = "PNG" if what == "a drawing" else "picture"
+    kind = {"a drawing": "PNG", "a picture": "picture"}.get(what, "file")
     return Refused("unreadable", f"{what} is not a readable {kind} ({' '.join(str(why).split())})")
 
 

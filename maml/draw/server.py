@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from maml.classifier.candidates import Candidate
 from maml.classifier.choose import candidates_in
 from maml.config import METRIC
-from maml.draw import drawings, guard
+from maml.draw import archive, drawings, guard
 from maml.draw.memory import Forgotten, Memory
 from maml.draw.support import WAYS, Reader, Unusable, check_names, check_support
 from maml.system.errors import UserError
@@ -142,7 +142,11 @@ def create(models: dict[str, Checkpoint], token: str | None = None) -> Flask:
         names: Any = stated.get("names")
         check_support(support)
         check_names(names, support)
-        return Response(drawings.folder(names, support), mimetype="application/zip")
+        return Response(archive.pack(names, support), mimetype="application/zip")
+
+    @app.post("/unpack")
+    def unpack() -> Response:
+        return jsonify(archive.unpack(body().get("zip"))._asdict())
 
     @app.errorhandler(UserError)
     def refuse(error: UserError) -> tuple[Response, int]:

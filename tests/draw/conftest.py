@@ -1,8 +1,13 @@
-"""Untrained weights for the page, drawings as it sends them, and a browser."""
+"""Untrained weights for the page's server, and the page in a browser."""
+
+import shutil
+import threading
 
 import numpy as np
 import pytest
 from browsing import start_browser
+from helpers import ROOT
+from paged import Page, Server
 
 from maml.config import Config
 from maml.draw.server import ALGORITHMS, create, find_models
@@ -60,3 +65,35 @@ def browser(tmp_path_factory):
     driver = start_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("maml_20w1s", "reptile_20w1s", "protonet_60w1s"):
+        shutil.copy(ROOT / "checkpoints" / f"{name}.pkl", folder)
+    return find_models(folder)
+
+
+@pytest.fixture(scope="session")
+def server(models):
+    served = Server(models)
+    thread = threading.Thread(target=served.server.serve_forever)
+    thread.start()
+    yield served
+    served.server.shutdown()
+    thread.join()
+    served.server.server_close()
+
+
+@pytest.fixture
+def page(browser, server):
+    page = Page(browser, server.url)
+    page.cdp("Emulation.clearDeviceMetricsOverride")
+    page.cdp("Emulation.setTouchEmulationEnabled", enabled=False)
+    page.cdp("Emulation.setEmulatedMedia", features=[])
+    page.cdp("Storage.clearDataForOrigin", origin=server.url, storageTypes="local_storage")
+    browser.get_log("browser")
+    yield page.open()
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [entry for entry in severe if "400" not in entry["message"]] == []

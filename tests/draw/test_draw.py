@@ -15,6 +15,8 @@ from maml.draw.server import LARGEST_BODY, STATIC, create, find_models
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 
+TORN = BAR[:-80]  # a PNG that ends too early
+
 
 def teach(client, algorithm="protonet", support=((BAR,), (CROSS,))):
     answer = client.post("/adapt", json={"algorithm": algorithm, "support": support})
@@ -91,6 +93,11 @@ def test_a_drawing_of_none_of_the_classes_is_told_where_the_weights_were_judged(
         ("/picture", {"picture": png()}, "a picture is blank"),
         ("/support.zip", {"support": [[BAR], [CROSS]], "names": ["A"]}, "a list of 2 texts"),
         ("/support.zip", {"support": [[BAR]], "names": ["A"]}, "2 to 20 classes"),
+        ("/support.zip", {"support": [[BAR], [3]], "names": ["A", "B"]}, "PNG as a data URL"),
+        ("/support.zip", {"support": [[BAR], [TORN]], "names": ["A", "B"]}, "not a readable PNG"),
+        ("/adapt", {"algorithm": "maml", "support": [[BAR], [TORN]]}, "not a readable PNG"),
+        ("/unpack", {"zip": 3}, "the zip must be a data URL"),
+        ("/unpack", {"zip": BAR}, "the zip cannot be read"),
         ("/adapt", {"algorithm": "maml", "support": [[BAR], [png(size=1001)]]}, "1000 x 1000"),
         ("/adapt", [1], "must be a JSON object"),
         ("/classify", {"adapted": "17", "query": BAR}, "not known"),

@@ -1,16 +1,13 @@
-"""Drawings, pictures, and the folder that is made of them."""
-
-import io
-import zipfile
+"""Drawings and pictures that the page sends."""
 
 import numpy as np
 import pytest
-from drawn import BAR, CROSS, as_image, as_url, png
+from drawn import BAR, as_image, as_url, png
 from PIL import Image, ImageDraw, ImageFilter
 
 from maml.data import pictures
 from maml.data.form import Form
-from maml.draw.drawings import SIDE, Refused, folder, folder_names, read_drawing, read_picture, seen
+from maml.draw.drawings import SIDE, Refused, read_drawing, read_picture, seen
 from maml.draw.memory import Latest
 from maml.system.errors import UserError
 
@@ -59,25 +56,6 @@ def test_what_the_network_sees_is_shown_as_ink_on_paper():
         np.array_equal(255 - np.asarray(as_image(seen(image, FORM))), image[0])
         and image.max() > 100
     )
-
-
-def test_the_folder_is_read_by_the_support_flag_as_the_page_read_it(tmp_path):
-    written = folder(["house", "鱼"], [[BAR, CROSS], [CROSS]])
-    with zipfile.ZipFile(io.BytesIO(written)) as archive:
-        assert archive.namelist() == ["house/1.png", "house/2.png", "鱼/1.png"]
-        archive.extractall(tmp_path)
-    read = pictures.read_support(pictures.classes(tmp_path), FORM)
-    assert read.classes == ["house", "鱼"] and read.y.tolist() == [0, 0, 1]
-    drawn = [read_drawing(url, FORM) for url in (BAR, CROSS, CROSS)]
-    assert np.array_equal(np.rint(255 * read.x), drawn)
-
-
-def test_names_of_folders_are_distinct_and_allowed_everywhere():
-    names = ["A", "a", "A", "../up", ".hidden", "a/b", "", " . ", "con", "x" * 99, "COM1.txt"]
-    found = folder_names(names)
-    assert found[:4] == ["A", "a 2", "A 3", "_up"] and found[4:6] == ["hidden", "a_b"]
-    assert found[6:9] == ["class 7", "class 8", "_con"] and len(found[9]) == 60
-    assert found[10] == "_COM1.txt" and len({name.casefold() for name in found}) == len(names)
 
 
 def test_the_latest_are_kept_and_asking_renews():

@@ -1,134 +1,10 @@
 """The page to draw on in a real browser, with weights that come with the project."""
 
-import json
-import shutil
-import threading
-import zipfile
-
 import pytest
 from browsing import eventually, in_a_browser, stroke
-from drawn import CROSS, DENSE
-from helpers import ROOT
-
-from maml.data import pictures
-from maml.data.form import Form
-from maml.draw.server import create, find_models
+from paged import BAR, LEARNED, RING, ZIGZAG
 
 pytestmark = in_a_browser
-BAR = [(0.5, 0.15), (0.52, 0.5), (0.5, 0.85)]
-RING = [(0.5, 0.2), (0.8, 0.4), (0.7, 0.8), (0.3, 0.8), (0.2, 0.4), (0.5, 0.2)]
-ZIGZAG = [(0.06 + 0.88 * ((i + 1) // 2 % 2), 0.06 + 0.88 * (i // 2) / 16) for i in range(34)]
-LEARNED = "It has learned. Draw one of them here."
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    for name in ("maml_20w1s", "reptile_20w1s", "protonet_60w1s"):
-        shutil.copy(ROOT / "checkpoints" / f"{name}.pkl", folder)
-    return find_models(folder)
-
-
-class Server:
-    """The page's server, which can be started again: it has forgotten everything then."""
-
-    def __init__(self, models):
-        from werkzeug.serving import WSGIRequestHandler, make_server
-
-        class Quiet(WSGIRequestHandler):
-            def log(self, *said):
-                pass
-
-        self.models = models
-        self.restart()
-        self.server = make_server(
-            "127.0.0.1", 0, lambda *call: self.app(*call), threaded=True, request_handler=Quiet
-        )
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-
-    def restart(self):
-        self.app = create(self.models)
-
-
-@pytest.fixture(scope="module")
-def server(models):
-    served = Server(models)
-    thread = threading.Thread(target=served.server.serve_forever)
-    thread.start()
-    yield served
-    served.server.shutdown()
-    thread.join()
-    served.server.server_close()
-
-
-class Page:
-    """What a user sees and does."""
-
-    def __init__(self, browser, url):
-        self.browser, self.url = browser, url
-
-    def open(self):
-        self.browser.get(self.url)
-        eventually(lambda: self.all("#algorithms button"))
-        return self
-
-    def all(self, selector):
-        return self.browser.find_elements("css selector", selector)
-
-    def one(self, selector):
-        return self.browser.find_element("css selector", selector)
-
-    def text(self, name):
-        return self.one(f"#{name}").text
-
-    def says(self, words, name="says"):
-        eventually(lambda: words in self.text(name), 20)
-
-    def pad(self, k, number=0):
-        return self.all(".class")[k].find_elements("css selector", ".pad")[number]
-
-    def draw(self, k, points, number=0):
-        stroke(self.browser, self.pad(k, number).find_element("css selector", "canvas"), points)
-
-    def ask(self, points):
-        stroke(self.browser, self.one("#query"), points)
-
-    def click(self, selector):
-        self.run("arguments[0].scrollIntoView({block: 'center'})", self.one(selector))
-        self.one(selector).click()
-
-    def run(self, code, *arguments):
-        return self.browser.execute_script(code, *arguments)
-
-    def state(self):
-        """What is kept over a reload."""
-        return json.loads(self.run("return localStorage['draw-a-few'] ?? 'null'"))
-
-    def cdp(self, name, **parameters):
-        return self.browser.execute_cdp_cmd(name, parameters)
-
-    def teach(self):
-        """As if a bar and a ring had been drawn before a reload."""
-        flat = ([v for point in points for v in point] for points in (BAR, RING))
-        drawn = [{"strokes": [stroke], "picture": None} for stroke in flat]
-        classes = [{"name": name, "examples": [each]} for name, each in zip("AB", drawn)]
-        state = {"classes": classes, "query": {"strokes": [], "picture": None}}
-        self.run("localStorage['draw-a-few'] = arguments[0]", json.dumps(state))
-        self.open().says(LEARNED)
-        return self
-
-
-@pytest.fixture
-def page(browser, server):
-    page = Page(browser, server.url)
-    page.cdp("Emulation.clearDeviceMetricsOverride")
-    page.cdp("Emulation.setTouchEmulationEnabled", enabled=False)
-    page.cdp("Emulation.setEmulatedMedia", features=[])
-    page.cdp("Storage.clearDataForOrigin", origin=server.url, storageTypes="local_storage")
-    browser.get_log("browser")
-    yield page.open()
-    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [entry for entry in severe if "400" not in entry["message"]] == []
 
 
 def phone(page):
@@ -167,6 +43,26 @@ def test_it_fits_a_phone(page):
     assert page.one("#view img").get_attribute("src").startswith("data:image/png")
     width, shown = page.run("return [document.documentElement.scrollWidth, window.innerWidth]")
     assert width <= shown  # nothing sticks out
+
+
+def test_a_finger_draws_on_a_pad_and_scrolls_beside_it(page):
+    phone(page).teach()
+    place = """arguments[0].scrollIntoView({block: "center"});
+    const box = arguments[0].getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + 30, window.scrollY]"""
+    x, y, scrolled = page.run(place, page.one("#query"))
+
+    def swipe(x):
+        for kind, way in (("Start", 0), ("Move", 50), ("Move", 100), ("Move", 150)):
+            touch = [{"x": x, "y": y + way}]
+            page.cdp("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=touch)
+        page.cdp("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        return page.run("return window.scrollY"), len(page.state()["query"]["strokes"])
+
+    assert scrolled > 150
+    assert swipe(x) == (scrolled, 1)
+    scrolled_beside, strokes = swipe(3)
+    assert scrolled_beside < scrolled and strokes == 1
 
 
 def test_an_example_that_cannot_be_used_is_marked_and_the_others_are_learned(page):
@@ -272,63 +168,11 @@ def test_undo_takes_back_strokes_clearing_removal_and_starting_again(page):
     page.says(LEARNED)
 
 
-def test_the_download_is_the_folder_that_the_support_flag_takes(page, tmp_path):
-    page.teach()
-    page.one(".class input").send_keys("鱼")
-    page.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
-    page.click("#download")
-    file = tmp_path / "support.zip"
-    eventually(file.exists)
-    with zipfile.ZipFile(file) as archive:
-        archive.extractall(tmp_path / "mine")
-    read = pictures.read_support(pictures.classes(tmp_path / "mine"), Form(28))
-    assert read.classes == ["A鱼", "B"] and read.y.tolist() == [0, 1] and not read.skipped
-
-
 def test_the_right_button_does_not_draw(page):
     stroke(page.browser, page.one("#query"), BAR, button="right")
     page.draw(0, BAR)
     assert page.state()["query"]["strokes"] == []
     assert len(page.state()["classes"][0]["examples"]) == 1
-
-
-FILE = """
-const [selector, url] = arguments, data = new DataTransfer();
-const bytes = Uint8Array.from(atob(url.split(",")[1]), c => c.charCodeAt(0));
-data.items.add(new File([bytes], "a.png", { type: "image/png" }));
-const element = document.querySelector(selector);
-"""
-DROP = FILE + "element.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));"
-PASTE = (
-    FILE
-    + """
-element.focus();
-document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-"""
-)
-
-
-@pytest.mark.parametrize("by", [DROP, PASTE], ids=["drop", "paste"])
-def test_pictures_are_taken_where_they_are_dropped_or_pasted(page, by):
-    page.run(by, ".class:nth-child(2) canvas", CROSS)
-    eventually(lambda: page.state() and page.state()["classes"][1]["examples"])
-    page.draw(0, BAR)
-    page.says(LEARNED)
-    page.run(by, "#query", CROSS)
-    page.says("This is B.")
-    assert page.state()["query"]["picture"].startswith("data:image/png")
-    page.run(by, "#query", DENSE)
-    page.says("The picture is too dense", "trouble")
-
-
-def test_a_photograph_is_taken_by_the_camera(page):
-    """The browser's stand-in for one, which shows no character that could be relied on."""
-    page.click("#photograph")
-    eventually(lambda: page.run("return document.querySelector('video').videoWidth > 0"))
-    page.click("#take")
-    eventually(lambda: page.all("#querypad.used") or page.text("trouble"))
-    assert not page.one("#camera").is_displayed()
-    assert page.run("return document.querySelector('video').srcObject") is None
 
 
 def test_strokes_are_smooth_and_take_the_points_between_two_frames(page):

@@ -91,7 +91,8 @@ function restore(state) {
   for (const one of state.classes) addClass(one);
   while (classes.length < 2) addClass();
   query.set(state.query);
-  if (models.some(model => model.algorithm === state.algorithm && model.most >= classes.length)) algorithm = state.algorithm;
+  const serving = models.filter(model => model.most >= classes.length).map(model => model.algorithm);
+  algorithm = [state.algorithm, algorithm, serving[0]].find(each => serving.includes(each)) ?? algorithm;
   adapted = null;
 }
 
@@ -223,7 +224,9 @@ function drop(event) {
   document.querySelectorAll(".over").forEach(element => element.classList.remove("over"));
   if (!event.dataTransfer?.types.includes("Files")) return;
   event.preventDefault(); // else the browser would leave the page for the picture
-  if (event.type === "drop" && place) addPictures(classOf(place), imagesOf(event.dataTransfer));
+  const zip = event.type === "drop" && [...event.dataTransfer.files].find(pictures.isZip);
+  if (zip) openZip(zip);
+  else if (event.type === "drop" && place) addPictures(classOf(place), imagesOf(event.dataTransfer));
   if (event.type === "dragover") place?.classList.add("over");
 }
 
@@ -237,6 +240,21 @@ async function download() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1e4);
   } catch (error) { note(null, error.message); }
+}
+
+// Learns the support of a zip in the place of the present one, which Undo brings back.
+async function openZip(file) {
+  const now = ++turn, waiting = { stale: () => now !== turn, unreachable: () => note("unreachable") };
+  tell({ says: "unpacking" });
+  try {
+    const { names, drawings, refused } = await ask("unpack", { zip: await pictures.asItIs(file) }, waiting);
+    if (waiting.stale()) return;
+    const examples = drawings.map(urls => urls.map(picture => ({ ...EMPTY, picture })));
+    restore({ ...snapshot(), classes: names.map((name, k) => ({ name, examples: examples[k] })) });
+    remember();
+    await think();
+    if (refused.length) note("skipped", { files: refused.map(one => one.file) });
+  } catch (error) { if (!waiting.stale()) tell({ says: "", trouble: [null, error.message] }); }
 }
 
 // ---- what is shown
@@ -317,6 +335,10 @@ at("fill").addEventListener("click", () => {
 });
 at("again").addEventListener("click", () => { restore({ algorithm, classes: [], query: EMPTY }); supportChanged(); });
 at("download").addEventListener("click", download);
+at("open").addEventListener("click", async () => {
+  const [zip] = await pictures.choose({ accept: ".zip" });
+  if (zip) openZip(zip);
+});
 at("choose").addEventListener("click", () => takePictures(null, pictures.choose()));
 at("photograph").addEventListener("click", () => takePictures(null, pictures.photograph(at("camera"))));
 at("take").addEventListener("click", () => at("camera").close("take"));

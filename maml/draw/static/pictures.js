@@ -1,4 +1,4 @@
-// Pictures from files and from the camera, as data URLs that the server reads.
+// Pictures and zips from files, and pictures from the camera, as data URLs that the server reads.
 
 const LONGEST = 1600; // pixels of a side; the server needs no more, and a photograph may have 50 million
 
@@ -16,10 +16,11 @@ export async function dataUrl(file) {
   return canvas.toDataURL(file.type === "image/jpeg" ? "image/jpeg" : "image/webp", 0.92);
 }
 
-function asItIs(file) {
+// The content of a file, whatever it is.
+export function asItIs(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.onload = () => resolve(reader.result.replace(/^data:;/, "data:image/unknown;"));
+    reader.onload = () => resolve(reader.result.replace(/^data:;/, "data:unknown/unknown;"));
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(file);
   });
@@ -27,9 +28,11 @@ function asItIs(file) {
 
 export const images = files => [...files].filter(file => file.type.startsWith("image/") || !file.type);
 
+export const isZip = file => file.name.toLowerCase().endsWith(".zip");
+
 // Files that the user chooses; none if he cancels. With `capture`, a telephone opens its camera.
-export function choose({ multiple = false, capture = false } = {}) {
-  const input = Object.assign(document.createElement("input"), { type: "file", accept: "image/*", multiple });
+export function choose({ accept = "image/*", multiple = false, capture = false } = {}) {
+  const input = Object.assign(document.createElement("input"), { type: "file", accept, multiple });
   if (capture) input.setAttribute("capture", "environment");
   return new Promise(resolve => {
     input.addEventListener("change", () => resolve([...input.files]));
