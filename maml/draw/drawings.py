@@ -17,6 +17,7 @@ from maml.system.errors import UserError
 
 LARGEST_DRAWING = 1000  # pixels of a side
 LARGEST_PICTURE = 50_000_000  # pixels; a telephone's camera has up to that many
+BLANK = 8  # of 255: values that differ less, in each channel, show nothing
 SIDE, MARGIN = 256, 36  # of a drawing that is made of a picture, in pixels
 
 
@@ -54,9 +55,12 @@ def read_drawing(text: Any, form: Form) -> np.ndarray:
     """
     image = open_drawing(text)
     try:
-        return form.of(image)
+        found = form.of(image)
     except ink.NoDrawing as error:
         raise refused("a drawing", error) from None
+    if np.ptp(found, axis=(1, 2)).max() < BLANK:  # weights for photographs look for no ink
+        raise refused("a drawing", ink.NoDrawing(ink.NO_INK))
+    return found
 
 
 def open_drawing(text: Any) -> Image.Image:

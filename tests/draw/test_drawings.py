@@ -45,6 +45,15 @@ def test_a_picture_of_nothing_is_refused_with_its_reason():
     assert raised.value.reason == "blank"
 
 
+@pytest.mark.parametrize("form", [Form(28), Form(20, 3, "crop"), Form(20, 1, "pad", "dark")])
+def test_a_blank_drawing_is_refused_whatever_the_weights_are_for(form):
+    for colour in ("white", "black", (200, 30, 90)):
+        with pytest.raises(Refused, match="^a drawing is blank$") as raised:
+            read_drawing(as_url(Image.new("RGB", (60, 60), colour)), form)
+        assert raised.value.reason == "blank"
+    assert read_drawing(BAR, form).shape == (form.channels, form.image_size, form.image_size)
+
+
 def test_a_picture_that_is_too_large_is_refused_before_it_is_read():
     with pytest.raises(UserError, match="50 megapixels at most"):
         read_picture(as_url(Image.new("1", (10_000, 5001))))
