@@ -19,7 +19,7 @@ help:  ## list the targets
 setup: $(VENV)/ready  ## make the virtual environment
 
 $(VENV)/ready: $(REQUIREMENTS) requirements-dev.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "PaddlePaddle 3.3.1 is made for Python 3.10 to 3.13, and this is Python %d.%d; name another: make PYTHON=python3.13 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements-dev.txt
 	touch $@

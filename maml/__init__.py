@@ -96,9 +96,9 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(importlib.import_module(f"maml.{_PLACES[name]}"), name)
     except ModuleNotFoundError as error:
-        from maml.system.errors import PACKAGES
+        from maml.system.errors import missing
 
-        raise ImportError(PACKAGES.get(error.name or "", str(error))) from error
+        raise ImportError(missing(error.name) or str(error)) from error
     globals()[name] = value
     return value
 

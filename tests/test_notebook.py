@@ -23,21 +23,24 @@ def test_the_page_with_its_outputs_is_of_this_notebook():
 
 
 @pytest.mark.slow
-def test_it_runs_from_start_to_end(raw, tmp_path, monkeypatch):
+def test_it_runs_from_start_to_end_whatever_its_folder_is_called(raw, tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    here, mine = tmp_path / "少 样本", tmp_path / "my data"
+    here.mkdir()
+    mine.symlink_to(raw)
     for name in ("maml", "configs", "make_data.py", "train.py", "evaluate.py"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "checkpoints").mkdir()  # of its own: runs write into it
+        (here / name).symlink_to(ROOT / name)
+    (here / "checkpoints").mkdir()  # of its own: runs write into it
     for path in (ROOT / "checkpoints").glob("*.pkl"):
-        (tmp_path / "checkpoints" / path.name).symlink_to(path)
-    for name, value in {"OMNIGLOT": str(raw), "EPOCHS": "5", "TASKS": "10"}.items():
+        (here / "checkpoints" / path.name).symlink_to(path)
+    for name, value in {"OMNIGLOT": str(mine), "EPOCHS": "5", "TASKS": "10"}.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(
         notebook,
         timeout=300,
         kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
+        resources={"metadata": {"path": str(here)}},
     ).execute()
     text = "".join(
         output.get("text", "")

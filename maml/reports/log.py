@@ -112,13 +112,18 @@ class ConsoleLog:
         begun = record_file(folder) if run.iteration else None
         try:
             self.writer = self._writer(folder, begun)
+            if begun is None:
+                self.writer.add_hparams(hyperparameters(run.config, run.index), [SUMMARY])
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{folder}: VisualDL cannot write there, for its name is not of this locale's "
+                "characters; set PYTHONUTF8=1, or name another folder by --logdir"
+            ) from None
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot be written ({files.reason(error)}); name another folder by "
                 "--logdir"
             ) from None
-        if begun is None:
-            self.writer.add_hparams(hyperparameters(run.config, run.index), [SUMMARY])
         total, self.every = run.config.meta_iterations, intervals(run.config)
         self.progress = Progress(total, "meta-iterations", run.iteration, say=self.say)
         self.began, self.first = time.monotonic(), run.iteration

@@ -11,9 +11,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
+NEWEST_PYTHON = (3, 13)  # for which there is a PaddlePaddle
 PADDLE = (
     "PaddlePaddle is not installed; install one of its builds: pip install paddlepaddle, or with "
     "an NVIDIA GPU paddlepaddle-gpu, never both"
+)
+NO_PADDLE = (
+    "PaddlePaddle is not installed, and there is no build of it for Python {}.{}; use Python 3.10 "
+    "to {}.{}"
 )
 PACKAGES = {  # of modules that an installation may lack, with what brings them
     "paddle": PADDLE,
@@ -71,14 +76,22 @@ def run(main: Callable[[], int | None]) -> None:
     except UserError as error:
         sys.exit(_refuse(error))
     except ModuleNotFoundError as error:
-        if error.name not in PACKAGES:
+        if not (reason := missing(error.name)):
             raise
-        sys.exit(_refuse(PACKAGES[error.name]))
+        sys.exit(_refuse(reason))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         forget_reader()
         sys.exit(0)
+
+
+def missing(package: str | None) -> str:
+    """Return what to do about a package that is not installed; nothing if none of ours needs it."""
+    python = sys.version_info[:2]
+    if package == "paddle" and python > NEWEST_PYTHON:
+        return NO_PADDLE.format(*python, *NEWEST_PYTHON)
+    return PACKAGES.get(package or "", "")
 
 
 def forget_reader() -> None:

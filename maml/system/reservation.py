@@ -43,8 +43,10 @@ def reserve(path: Path) -> bool:
         if is_alive(path):
             return False
         dead = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        with contextlib.suppress(FileNotFoundError):  # another process may take it over first
+        with contextlib.suppress(FileNotFoundError):  # another process takes it over now
             os.rename(path, dead)
+            if is_alive(dead):  # another process has taken it over since
+                _place(dead, path)
             dead.unlink()
         return _place(mine, path)
     finally:

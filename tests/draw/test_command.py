@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 
+import left_behind
 import pytest
 from helpers import ROOT, command, free_port
 
@@ -52,13 +53,14 @@ def status(url, **headers):
             return error.code
 
 
-def test_it_serves_this_machine_until_ctrl_c(start):
-    process, url = start()
-    assert url.startswith("http://127.0.0.1:")
-    assert status(url) == status(f"{url}/models") == 200
-    assert status(url, Host="evil.example") == status(url, Origin="http://evil.example") == 403
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+def test_it_serves_this_machine_until_ctrl_c(start, tmp_path):
+    with left_behind.nothing(tmp_path):
+        process, url = start()
+        assert url.startswith("http://127.0.0.1:")
+        assert status(url) == status(f"{url}/models") == 200
+        assert status(url, Host="evil.example") == status(url, Origin="http://evil.example") == 403
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import ROOT
@@ -58,7 +59,9 @@ def test_a_number_that_came_again_a_damaged_file_and_another_machine(tmp_path):
     mine = {**reservation._identity(os.getpid())}
     path.write_text(json.dumps({**mine, "started": "0"}))  # the number is another process's now
     assert not reservation.is_alive(path) and reservation.reserve(path)
+    before = path.stat()
     assert reservation.is_alive(path) and not reservation.reserve(path)
+    assert path.stat() == before  # nobody has taken it away in between
     path.write_text("{")
     assert reservation.reserve(path)
     path.write_text(json.dumps({**mine, "host": "elsewhere"}))
@@ -71,3 +74,52 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         reservation.reserve(tmp_path / "file" / "running.json")
+
+
+def test_a_file_system_without_links_serves_too(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "running.json"
+    assert reservation.reserve(path) and reservation.is_alive(path)
+    assert not reservation.reserve(path)
+    reservation.release(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_a_file(tmp_path, monkeypatch):
+    write = Path.write_text
+
+    def full(path, text, **options):
+        write(path, text[:3], **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserError, match="no space left on the disk"):
+        reservation.reserve(tmp_path / "running.json")
+    assert os.listdir(tmp_path) == []
+
+
+def test_of_two_that_take_over_from_a_dead_run_one_gets_the_name(tmp_path, monkeypatch):
+    """The other one comes between the first one's look at the dead run's file and its renaming."""
+    path, rename, got = tmp_path / "running.json", os.rename, []
+    path.write_text("{}")
+
+    def late(*paths):
+        monkeypatch.setattr(os, "rename", rename)
+        got.append(reservation.reserve(path))
+        rename(*paths)
+
+    monkeypatch.setattr(os, "rename", late)
+    got.append(reservation.reserve(path))
+    assert got == [True, False] and reservation.is_alive(path)
+
+
+def test_a_process_of_somebody_else_is_alive(tmp_path, monkeypatch):
+    def refuse(process, number):
+        raise PermissionError(1, "Operation not permitted")
+
+    assert reservation.reserve(tmp_path / "running.json")
+    monkeypatch.setattr(os, "kill", refuse)
+    assert reservation.is_alive(tmp_path / "running.json")

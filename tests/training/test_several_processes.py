@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import left_behind
 import numpy as np
 import pytest
 from helpers import ROOT, folders, free_port, resume_file, same, tiny, train
@@ -28,7 +29,8 @@ def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
     one, two = (state(tmp_path, name)["optimizer"] for name in ("1", "2"))
     for a, b in zip(one.values(), two.values()):
         assert np.allclose(a, b, rtol=1e-2, atol=1e-4 * np.abs(a).max())
-    text = train(data, tmp_path, workers=2).stdout
+    with left_behind.nothing(tmp_path):
+        text = train(data, tmp_path, workers=2).stdout
     assert text.count("epoch: 4") == 1
     one, two = state(run[0]), state(tmp_path)
     assert same(one["tasks"], two["tasks"])
@@ -48,20 +50,20 @@ def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
 
 def test_a_worker_that_dies_ends_the_run(data, tmp_path):
     flags = [*folders(data, tmp_path), *tiny("--meta_iterations"), "--meta_iterations", 10000]
-    process = subprocess.Popen(
-        [sys.executable, "train.py", *map(str, flags), "--workers", "2"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert any("epoch: 4" in line for line in process.stdout)
-    workers = children(process.pid)
-    assert len(workers) == 2
-    os.kill(workers[1], signal.SIGKILL)
-    _, complaint = process.communicate(timeout=60)
+    with left_behind.nothing(tmp_path):
+        process = subprocess.Popen(
+            [sys.executable, "train.py", *map(str, flags), "--workers", "2"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert any("epoch: 4" in line for line in process.stdout)
+        workers = children(process.pid)
+        assert len(workers) == 2
+        os.kill(workers[1], signal.SIGKILL)
+        _, complaint = process.communicate(timeout=60)
     assert process.returncode != 0 and complaint
-    assert not any(os.path.exists(f"/proc/{w}") for w in workers)
     assert state(tmp_path)["epoch"] >= 3
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import left_behind
 import numpy as np
 import pytest
 from helpers import ROOT, command, evaluate, folders, resume_file, same, tiny, train
@@ -154,15 +155,16 @@ def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number):
     flags = [*folders(data, tmp_path), *tiny("--meta_iterations"), "--meta_iterations", 10000]
-    process = subprocess.Popen(
-        [sys.executable, "train.py", *map(str, flags), "--workers", "2"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert any("epoch: 4" in line for line in process.stdout)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    with left_behind.nothing(tmp_path):
+        process = subprocess.Popen(
+            [sys.executable, "train.py", *map(str, flags), "--workers", "2"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert any("epoch: 4" in line for line in process.stdout)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and "saved" in out and "--resume" in out
     assert 4 <= safe_pickle.load(resume_file(tmp_path))["epoch"] < 10000
 
@@ -203,6 +205,13 @@ def test_bad_input_ends_before_anything_runs(data, tmp_path):
     assert "run make_data.py first" in complaint(place=tmp_path)
     assert "no task for each of 3 workers" in complaint("--workers", 3)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_folder_whose_name_the_locale_cannot_read_is_named(data, tmp_path):
+    """As all Chinese characters in a locale that is not UTF-8, where Python cannot change it."""
+    logdir = ["--logdir", tmp_path / "\udce6\udc88\udc91"]
+    said = train(data, tmp_path, *logdir, "--meta_iterations", 1, status=2).stderr
+    assert "not of this locale's characters; set PYTHONUTF8=1" in said
 
 
 def test_early_stopping(data, tmp_path):

@@ -1,0 +1,75 @@
+"""Nothing outlives a program that is killed; and what other tests look for would be found."""
+
+import os
+import subprocess
+import sys
+import uuid
+
+import left_behind
+import pytest
+from helpers import ROOT
+
+LAUNCHER = """
+import sys
+from maml.system import launch
+if launch.is_worker():
+    import os, time
+    from maml.system import device
+    device.end_with_parent()
+    os.write(1, b"ready\\n")
+    time.sleep(60)
+launch.start(2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux ends them")
+def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
+    (tmp_path / "program.py").write_text(LAUNCHER)
+    with left_behind.nothing(tmp_path):
+        launcher = subprocess.Popen(
+            [sys.executable, tmp_path / "program.py"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert [launcher.stdout.readline() for _ in range(2)] == [b"ready\n"] * 2
+        launcher.kill()
+        launcher.communicate()
+
+
+def leave_a_process(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    return lambda: (process.kill(), process.communicate())
+
+
+def leave_a_segment(folder):
+    segment = left_behind.SHARED / f"test_{uuid.uuid4().hex}"
+    segment.write_bytes(b"shared")
+    return segment.unlink
+
+
+def leave_a_temporary_file(folder):
+    subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkstemp()"], check=True)
+    return lambda: None
+
+
+def leave_half_of_a_file(folder):
+    (folder / ".weights.pkl.part").touch()
+    return lambda: None
+
+
+@pytest.mark.skipif(not left_behind.SHARED.is_dir(), reason="looks as Linux does")
+@pytest.mark.parametrize(
+    "leave", [leave_a_process, leave_a_segment, leave_a_temporary_file, leave_half_of_a_file]
+)
+def test_what_is_left_is_found(tmp_path, monkeypatch, leave):
+    monkeypatch.setattr(left_behind, "PATIENCE", 0.0)
+    clear = None
+    try:
+        with pytest.raises(AssertionError), left_behind.nothing(tmp_path):
+            clear = leave(tmp_path)
+    finally:
+        clear()

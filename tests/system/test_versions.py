@@ -1,0 +1,35 @@
+"""Pythons for which there is no PaddlePaddle are named before anything is installed."""
+
+import re
+import sys
+
+import pytest
+from helpers import ROOT
+
+from maml.system import errors
+
+
+def check(version, monkeypatch):
+    """What the first line of `make setup` ends with on this Python; None where it goes on."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (code,) = re.findall(r"\$\(PYTHON\) -c '(import sys; sys.exit\(not .*)'", makefile)
+    monkeypatch.setattr(sys, "version_info", version)
+    with pytest.raises(SystemExit) as ended:
+        exec(code, {})
+    return ended.value.code or None
+
+
+@pytest.mark.parametrize("version, made", [((3, 9), 0), ((3, 10), 1), ((3, 13), 1), ((3, 14), 0)])
+def test_make_stops_where_there_is_no_paddle(monkeypatch, version, made):
+    said = check((*version, 0), monkeypatch)
+    assert (said is None) == bool(made)
+    if said:
+        assert f"this is Python {version[0]}.{version[1]}" in said and "PYTHON=python3.13" in said
+
+
+def test_without_paddle_python_314_is_named(monkeypatch):
+    assert errors.missing("paddle") == errors.PADDLE
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0))
+    assert "no build of it for Python 3.14; use Python 3.10 to 3.13" in errors.missing("paddle")
+    assert errors.missing("flask") == errors.PACKAGES["flask"]
+    assert errors.missing(None) == errors.missing("numpy") == ""
