@@ -114,13 +114,12 @@ def work(name: str, c: config.Config, repeats: int) -> None:
     from maml.networks.file import read_builder
     from maml.training import build
 
-    part = processes.part(c.meta_batch_size)
     shape = max(c.way, 64), 20, 1, 28, 28
     images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
     sampler = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1))
-    batch = sampler.sample(c.meta_batch_size, part)
+    batch = sampler.sample(c.meta_batch_size, build.own_part(c, processes))
     builder = read_builder(c.network) if config.OWN_NETWORK.fullmatch(c.network) else None
-    learner = build.build_learner(c, average=processes.average, builder=builder)
+    learner = build.build_learner(c, processes=processes, builder=builder)
     evaluates = name.startswith("evaluate")
 
     def step() -> None:
@@ -215,7 +214,7 @@ def main() -> int:
         if launch.is_worker():
             work(arguments.setting, c, arguments.repeats)
             return 0
-        return launch.start(launch.choose_workers(0, c.meta_batch_size))
+        return launch.start(launch.choose_workers(0, c.meta_batch_size, images=c.episode_images))
     header = ["step", "seconds", "tasks / s", "peak memory, GiB", "GFLOP", "of GEMM rate"]
     header += ["PyTorch, seconds", "ours / PyTorch's"] if arguments.torch else []
     print(

@@ -47,16 +47,15 @@ def train(method: str, steps: int, gpu: bool) -> None:
     import paddle
 
     from maml.data.tasks import TaskSampler
-    from maml.training.build import build_learner
+    from maml.training.build import build_learner, own_part
 
     processes, config = Processes(gpu), METHODS[method]
-    learner = build_learner(config, average=processes.average)
+    learner = build_learner(config, processes=processes)
     images = np.random.default_rng(0).integers(256, size=(80, 20, 1, 28, 28)).astype(np.uint8)
     sampler = TaskSampler(images, *config.train_task, np.random.default_rng(1))
     losses, seconds = [], []
     for _ in range(steps):
-        size = config.meta_batch_size
-        tasks = sampler.sample(size, processes.part(size))
+        tasks = sampler.sample(config.meta_batch_size, own_part(config, processes))
         start = time.perf_counter()
         losses.append(learner.meta_step(tasks)["loss"])  # which waits for the device
         seconds.append(time.perf_counter() - start)

@@ -521,6 +521,19 @@ class Config:
         way, shot, query = (usual if own == -1 else own for own, usual in stated)
         return way, shot, query
 
+    @property
+    def episode_images(self) -> int:
+        """Images of a training episode of a metric method, which processes can share; else 0."""
+        way, shot, query = self.train_task
+        return way * (shot + query) if self.algorithm in METRIC else 0
+
+    def shares_images(self, processes: int) -> bool:
+        """Whether processes share the images of each training task, instead of having tasks each.
+
+        They do where there is no equal number of tasks for each process.
+        """
+        return self.meta_batch_size % processes > 0 and processes <= self.episode_images
+
 
 OWN_NETWORK = re.compile(r".+\.py:[A-Za-z_]\w*")
 _NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]*)?[eE][-+]?[0-9]+")

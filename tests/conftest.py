@@ -20,6 +20,7 @@ from helpers import ROOT, train
 
 from maml.data import stand_in
 from maml.data.arrays import convert, save_arrays
+from maml.system.processes import Processes
 
 
 @pytest.fixture
@@ -36,6 +37,39 @@ def float64():
     paddle.set_default_dtype("float64")
     yield
     paddle.set_default_dtype("float32")
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """A function that calls f(rank, processes) for each rank, as if each were a process, and
+    returns what each returned.
+
+    All are called again for each sum over the processes: to learn what they send, given the sums
+    before.
+    """
+
+    def call(f, size: int) -> list:
+        sums: list[paddle.Tensor] = []
+        while True:
+            sent, returned = [], []
+            for rank in range(size):
+                processes = Processes()
+                processes.rank, processes.size = rank, size
+                sent.append([])
+
+                def all_reduce(tensor):
+                    k = len(sent[-1])
+                    sent[-1].append(tensor.clone())
+                    if k < len(sums):
+                        tensor.set_value(sums[k])
+
+                monkeypatch.setattr(paddle.distributed, "all_reduce", all_reduce)
+                returned.append(f(rank, processes))
+            if len(sums) == len(sent[0]):
+                return returned
+            sums.append(paddle.add_n([of_rank[len(sums)] for of_rank in sent]))
+
+    return call
 
 
 @pytest.fixture(scope="session")

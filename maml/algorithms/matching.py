@@ -22,7 +22,7 @@ Deviations from the paper, with reasons:
     f'(x^) instead: the gates are the same sum W_f f' + W_h h + W_r r. h and r are concatenated, as
     the paper says; a variant that is often seen adds them, which makes W_h = W_r.
  2. h_0 and c_0, on which the paper is silent, are zero; so r_0 is the support's mean.
- 3. An update averages several episodes (task_num), so that several processes can share it.
+ 3. An update averages several episodes (task_num).
 """
 
 from __future__ import annotations

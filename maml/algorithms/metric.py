@@ -44,6 +44,7 @@ class MetricLearner(ABC):
         views (Callable): takes images [T, N, 1, H, W] to a list of versions of them; in tests, an
             image's embedding is the mean of theirs.
         average (Callable): takes tensors [T, ...] to their means over the tasks of all processes.
+        team (Team | None): the processes that share the images of each training episode.
     """
 
     iteration = 0
@@ -57,9 +58,10 @@ class MetricLearner(ABC):
         head: nn.Layer | None = None,
         views: Callable[[Tensor], Sequence[Tensor]] = lambda x: [x],
         average: Callable[[Sequence[Tensor]], list[Tensor]] = fn.mean_over_tasks,
+        team: fn.Team | None = None,
     ):
         self.network, self.head, self.transductive = network, head, transductive
-        self.views, self.average = views, average
+        self.views, self.average, self.team = views, average, team
         self.optimizer = paddle.optimizer.Adam(outer_lr, parameters=self.meta_parameters)
 
     @property
@@ -84,16 +86,29 @@ class MetricLearner(ABC):
     def gradient(
         self, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return one episode's loss [1], its gradient, and its batch statistics, [1, ...] each."""
+        """Return one episode's loss [1], its gradient, and its batch statistics, [1, ...] each.
+
+        If processes share the episode's images, the gradient is the mean of the processes'.
+        """
         theta = fn.for_each_task(self.network.theta, 1)
         head = self.meta_parameters[len(theta) :]
         record: list[fn.Statistics] = []
-        z = self.network(paddle.concat([support_x, query_x], axis=1), theta, record=record)
+        z = self._embed_episode(paddle.concat([support_x, query_x], axis=1), theta, record)
         n = support_y.shape[1]  # of the images behind z, [1, N_S + N_Q, D]
         losses = self.losses(z[:, :n], support_y, z[:, n:], query_y) + self.network.penalty(theta)
         gradient = paddle.grad(losses.sum(), theta + head)
         gradient[len(theta) :] = [g.unsqueeze(0) for g in gradient[len(theta) :]]
         return losses.detach(), gradient, [s.detach() for statistics in record for s in statistics]
+
+    def _embed_episode(
+        self, x: Tensor, theta: Sequence[Tensor], record: list[fn.Statistics]
+    ) -> Tensor:
+        """Return embeddings [T, N, D] of all images [T, N, 1, H, W] of training episodes."""
+        team, images = self.team, x.shape[1]
+        if team is None or not self.network.apart:
+            return self.network(x, theta, record=record)
+        together = [team] * len(theta)
+        return team.join(self.network(x[:, team.part(images)], theta, together, record), images)
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """Take one update on a `TaskBatch` of training episodes; return loss and gradient norm."""

@@ -14,8 +14,7 @@ d is the squared Euclidean distance, summed over dimensions; the paper compares 
 product is here beside it.
 
 Deviations from the paper, with reasons:
- 1. An update may average several episodes (task_num), so that several processes can share it; 1 is
-    the paper's.
+ 1. An update may average several episodes (task_num); 1 is the paper's.
  2. With `every_support`, an episode's loss is the mean over several choices of its support: the
     embeddings, which cost nearly all of the time, are the same for all of them.
 """

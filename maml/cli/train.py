@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     named = dataclasses.replace(config, name=name)
     try:
         gpus = device.gpus() if config.gpu else 0
-        workers = launch.choose_workers(config.workers, config.meta_batch_size, gpus)
+        tasks, images = config.meta_batch_size, config.episode_images
+        workers = launch.choose_workers(config.workers, tasks, gpus, images)
         return launch.start(workers, ["--name", name, *more], gpu=gpus > 0)
     finally:
         reservation.release(names.lock_path(named))
@@ -80,9 +81,11 @@ def work(config: Config, resume: bool) -> int:
         print(device.NO_GPU, flush=True)
     arrays, index = read_arrays(config.data)
     builder = read_builder(config.network) if OWN_NETWORK.fullmatch(config.network) else None
-    learner = learner_for(config, index, processes.average, builder)
-    if builder and processes.first:
-        try_network(config, learner.network, first_images(arrays["train"]))  # type: ignore[arg-type]
+    learner = learner_for(config, index, processes, builder)
+    if builder:
+        how = try_network(config, learner.network, first_images(arrays["train"]))  # type: ignore[arg-type]
+        if processes.first:
+            print(how, flush=True)
     run = Trainer(config, learner, arrays, index, processes)
     if resume:
         run.resume()
@@ -104,8 +107,8 @@ def states_rotations(arguments: argparse.Namespace) -> bool:
     return "rotations" in {**in_file, **vars(arguments)}
 
 
-def try_network(config: Config, network: LayerNetwork, images: np.ndarray) -> None:
-    """Check a network of the user's own before it is trained, and tell how it runs.
+def try_network(config: Config, network: LayerNetwork, images: np.ndarray) -> str:
+    """Check a network of the user's own before it is trained, and return how it runs.
 
     images: of two tasks, [2, 4, C, H, W] float32.
     """
@@ -119,4 +122,4 @@ def try_network(config: Config, network: LayerNetwork, images: np.ndarray) -> No
     if config.algorithm == "maml" and not config.first_order:
         error = check_second_order(network, x[:1])
         second = f"; second derivatives agree with float64 differences to {error:.0e}"
-    print(f"network: {config.network}, {network.how()}{second}", flush=True)
+    return f"network: {config.network}, {network.how()}{second}"

@@ -47,12 +47,14 @@ from maml.functional.similarities import (
     negative_squared_distance,
     normalized,
 )
+from maml.functional.team import Team
 
 __all__ = [
     "EPSILON",
     "InputPatches",
     "SIMILARITIES",
     "Statistics",
+    "Team",
     "accuracy",
     "apply_gradient",
     "as_tensor",

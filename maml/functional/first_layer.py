@@ -16,6 +16,7 @@ from maml.functional.devices import remembered
 from maml.functional.normalization import EPSILON, Statistics
 from maml.functional.pooling import max_pool_product
 from maml.functional.rows import repeat_rows, sum_rows
+from maml.functional.team import Team
 
 
 class InputPatches(NamedTuple):
@@ -102,12 +103,22 @@ def input_statistics(x: InputPatches, w: Tensor) -> Statistics:
     return Statistics(paddle.matmul(x.mean, w), sum_rows(w * paddle.matmul(x.covariance, w)))
 
 
+def _of_team(x: InputPatches, team: Team) -> InputPatches:
+    """Return x with the mean and the covariance of the patches of all processes."""
+    second = x.covariance + paddle.matmul(x.mean, x.mean, transpose_x=True)
+    own = paddle.concat([x.mean, second], axis=1)
+    moments = team.mean(own, rows=x.columns.shape[1] - 1)  # whose last row is of zeros
+    mean, second = moments[:, :1], moments[:, 1:]
+    covariance = second - paddle.matmul(mean, mean, transpose_x=True)
+    return x._replace(mean=mean, covariance=covariance)
+
+
 def _folded(
     x: InputPatches,
     w: Tensor,
     gamma: Tensor,
     beta: Tensor,
-    given: Statistics | None,
+    given: Statistics | Team | None,
     record: list[Statistics] | None,
 ) -> Tensor:
     """Return the weights [T, 9 * C + 1, C_out] of convolution and batch normalisation together.
@@ -116,6 +127,8 @@ def _folded(
     / sqrt(variance + eps), so it can be folded into the weights exactly: s scales their columns and
     the rest is a bias, against the patches' ones.
     """
+    if isinstance(given, Team):
+        x, given = _of_team(x, given), None
     mean, variance = given or input_statistics(x, w)
     if record is not None:
         record.append(Statistics(mean.detach(), variance.detach()))
@@ -128,7 +141,7 @@ def input_block(
     w: Tensor,
     gamma: Tensor,
     beta: Tensor,
-    given: Statistics | None = None,
+    given: Statistics | Team | None = None,
     record: list[Statistics] | None = None,
 ) -> Tensor:
     """Return batch_norm(convolve(x, w), gamma, beta), computed as one product.
@@ -137,7 +150,8 @@ def input_block(
         x (InputPatches): the patches of the images.
         w (Tensor): weights of the convolution, [T, 9 * C, C_out].
         gamma, beta (Tensor): scale and shift of batch normalisation, [T, 1, C_out] each.
-        given (Statistics | None): statistics to normalise with, instead of those of x.
+        given (Statistics | Team | None): statistics to normalise with, instead of those of x; or
+            the processes whose images are normalised together.
         record (list[Statistics] | None): a list that receives the statistics that are used.
 
     Returns:
@@ -161,7 +175,7 @@ def pooled_input_block(
     beta: Tensor,
     height: int,
     width: int,
-    given: Statistics | None = None,
+    given: Statistics | Team | None = None,
     record: list[Statistics] | None = None,
 ) -> Tensor:
     """Return max_pool(batch_norm(convolve(x, w), gamma, beta)), computed as one product.
@@ -171,7 +185,8 @@ def pooled_input_block(
         w (Tensor): weights of the convolution, [T, 9 * C, C_out].
         gamma, beta (Tensor): scale and shift of batch normalisation, [T, 1, C_out] each.
         height, width (int): size of the convolution's output, before pooling.
-        given (Statistics | None): statistics to normalise with, instead of those of x.
+        given (Statistics | Team | None): statistics to normalise with, instead of those of x; or
+            the processes whose images are normalised together.
         record (list[Statistics] | None): a list that receives the statistics that are used.
 
     Returns:

@@ -5,14 +5,15 @@ Its first and second derivatives have closed forms.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-from maml.functional.rows import apply, mean_rows, repeat_rows
+from maml.functional.rows import apply, mean_rows, needed, repeat_rows
+from maml.functional.team import Team
 
 EPSILON = 1e-5  # the eps that is added to every variance
 
@@ -55,14 +56,15 @@ class _BatchNorm(PyLayer):
         if record is not None:
             record.append(Statistics(mean, variance))
         r = paddle.rsqrt(variance + EPSILON)
-        ctx.normal, ctx.r = centred * repeat_rows(r, rows), r
+        ctx.normal, ctx.r, ctx.needs = centred * repeat_rows(r, rows), r, needs
         ctx.save_for_backward(x, gamma)
         return _affine(ctx.normal, gamma, beta)
 
     @staticmethod
     def backward(ctx, g):
         x, gamma = ctx.saved_tensor()
-        return apply(_BatchNormGradient, g, x, gamma, normal=ctx.normal, r=ctx.r)
+        gradients = apply(_BatchNormGradient, g, x, gamma, normal=ctx.normal, r=ctx.r)
+        return needed(gradients, ctx.needs)
 
 
 class _BatchNormGradient(PyLayer):
@@ -71,7 +73,7 @@ class _BatchNormGradient(PyLayer):
         rows = g.shape[1]
         scale = gamma * r
         mean, m = mean_rows(g), mean_rows(g * normal)
-        ctx.g, ctx.normal, ctx.r = g.detach(), normal, r
+        ctx.g, ctx.normal, ctx.r, ctx.needs = g.detach(), normal, r, needs
         ctx.scale, ctx.mean, ctx.m = scale, mean, m
         dx = _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows)
         return dx, rows * m, rows * mean
@@ -86,41 +88,93 @@ class _BatchNormGradient(PyLayer):
         u = g * repeat_rows(b - scale * m_a, rows) - a * repeat_rows(scale * ctx.m, rows)
         along_normal = r * (mean_rows(u * normal) + scale * curvature)
         dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(along_normal, rows)
-        return dg, dx, r * curvature * rows
+        return needed((dg, dx, r * curvature * rows), ctx.needs)
+
+
+def _by_column(
+    x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, **options: Any
+) -> Tensor:
+    """Return Paddle's own batch normalisation with a column for each channel of each task.
+
+    mean and variance are [T * C], gamma and beta [T, 1, C].
+    """
+    tasks, rows, channels = x.shape
+    columns = x.transpose([1, 0, 2]).reshape([rows, -1])  # [M, T * C]
+    y = F.batch_norm(columns, mean, variance, gamma.flatten(), beta.flatten(), **options)
+    return y.reshape([rows, tasks, channels]).transpose([1, 0, 2])
 
 
 def _batch_norm_native(
     x: Tensor, gamma: Tensor, beta: Tensor, record: list[Statistics] | None
 ) -> Tensor:
-    """Return batch normalisation by Paddle's own operation, with a column for each task's channel.
+    """Return batch normalisation by Paddle's own operation.
 
     It is many times faster than `_BatchNorm`, but is differentiable only once.
     """
-    tasks, rows, channels = x.shape
+    tasks, _, channels = x.shape
     mean = paddle.zeros([tasks * channels], x.dtype)
     variance = paddle.ones([tasks * channels], x.dtype)
-    columns = x.transpose([1, 0, 2]).reshape([rows, -1])  # [M, T * C]
-    y = F.batch_norm(
-        columns,
-        mean,
-        variance,
-        gamma.flatten(),
-        beta.flatten(),
-        training=True,
-        momentum=0.0,  # so mean and variance become the statistics of x
-        epsilon=EPSILON,
-    )
+    # without momentum, mean and variance become the statistics of x
+    options = {"training": True, "momentum": 0.0, "epsilon": EPSILON}
+    y = _by_column(x, mean, variance, gamma, beta, **options)
     if record is not None:
         shape = [tasks, 1, channels]
         record.append(Statistics(mean.reshape(shape), variance.reshape(shape)))
-    return y.reshape([rows, tasks, channels]).transpose([1, 0, 2])
+    return y
+
+
+def _scaled(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Return what `_affine` returns, four times as fast, where no gradient is needed."""
+    mean, variance = paddle.zeros_like(scale).flatten(), paddle.ones_like(scale).flatten()
+    return _by_column(x, mean, variance, scale, shift, training=False, epsilon=0.0)
+
+
+class _TeamBatchNorm(PyLayer):
+    """y = gamma x_hat + beta as in `_BatchNorm`, over the rows of all processes of a team.
+
+    Paddle's own operation gives n, which is normal over this process's rows; then x_hat = a n + b.
+    With means over all rows, dx = gamma r P g as in `_BatchNorm`, differentiable once. gamma and
+    beta get what this process's rows contribute to their gradients.
+    """
+
+    @staticmethod
+    def forward(ctx, needs, x, gamma, beta, team, record):
+        own: list[Statistics] = []
+        normal = _batch_norm_native(x, paddle.ones_like(gamma), paddle.zeros_like(beta), own)
+        mean, variance = team_statistics(own[0], x.shape[1], team)
+        if record is not None:
+            record.append(Statistics(mean, variance))
+        r = paddle.rsqrt(variance + EPSILON)
+        a, b = r * paddle.sqrt(own[0].variance + EPSILON), (own[0].mean - mean) * r
+        ctx.normal, ctx.a, ctx.b, ctx.scale = normal, a, b, gamma * r
+        ctx.needs, ctx.team = needs, team
+        return _scaled(normal, gamma * a, gamma * b + beta)
+
+    @staticmethod
+    def backward(ctx, g):
+        normal, a, b, scale = ctx.normal, ctx.a, ctx.b, ctx.scale
+        rows, mean = g.shape[1], mean_rows(g)
+        m = a * mean_rows(g * normal) + b * mean
+        mean_all, m_all = ctx.team.mean(paddle.concat([mean, m], axis=1), rows).split(2, axis=1)
+        along_normal = _scaled(normal, -scale * m_all * a, -scale * (mean_all + m_all * b))
+        dx = g * repeat_rows(scale, rows) + along_normal
+        return needed((dx, rows * m, rows * mean), ctx.needs)
+
+
+def team_statistics(own: Statistics, rows: int, team: Team) -> Statistics:
+    """Return the statistics of all processes' rows, from those of this process's rows."""
+    mean, variance = (s.astype("float64") for s in own)  # for E[x^2] - E[x]^2 cancels
+    moments = paddle.concat([mean, variance + mean * mean], axis=1)
+    mean, second = team.mean(moments, rows).split(2, axis=1)
+    dtype = own.mean.dtype
+    return Statistics(mean.astype(dtype), (second - mean * mean).astype(dtype))
 
 
 def batch_norm(
     x: Tensor,
     gamma: Tensor,
     beta: Tensor,
-    given: Statistics | None = None,
+    given: Statistics | Team | None = None,
     record: list[Statistics] | None = None,
     twice: bool = True,
 ) -> Tensor:
@@ -132,9 +186,10 @@ def batch_norm(
         x (Tensor): rows of activations, [T, M, C].
         gamma (Tensor): scale of each channel, [T, 1, C], or [1, 1, C] for all tasks.
         beta (Tensor): shift of each channel, likewise.
-        given (Statistics | None): statistics to normalise with, instead of those of x.
-        record (list[Statistics] | None): a list that receives the statistics of x; not with
-            `given`.
+        given (Statistics | Team | None): statistics to normalise with, instead of those of x; or
+            the processes whose rows are normalised together, once differentiable.
+        record (list[Statistics] | None): a list that receives the statistics of x, or of all
+            processes' rows; not with given `Statistics`.
         twice (bool): the result is to be differentiated twice. If false, a much faster operation
             is used, which is differentiable only once.
 
@@ -151,6 +206,8 @@ def batch_norm(
     """
     if gamma.shape[0] < x.shape[0]:  # weights that all tasks share
         gamma, beta = (w.expand([x.shape[0], *w.shape[1:]]) for w in (gamma, beta))
+    if isinstance(given, Team):
+        return apply(_TeamBatchNorm, x, gamma, beta, team=given, record=record)
     if given is not None:
         scale = gamma * paddle.rsqrt(given.variance + EPSILON)
         return _affine(x, scale, beta - given.mean * scale)

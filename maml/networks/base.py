@@ -37,6 +37,8 @@ class Network(nn.Layer, ABC):
 
         per_image (bool): whether an embedding depends on its image alone, since nothing is
             normalised by a batch; of the class.
+        apart (bool): whether the images of a batch meet in batch normalisation alone, so that
+            several processes can embed its parts; of the class.
 
     Example:
         >>> import numpy as np, paddle, maml
@@ -50,6 +52,7 @@ class Network(nn.Layer, ABC):
     """
 
     per_image = False
+    apart = True
     pixels: tuple[Sequence[float], Sequence[float]] | None = None
     """mean and deviation of the training images' pixels, by channel; None to take images as are"""
 
@@ -117,7 +120,7 @@ class Network(nn.Layer, ABC):
         self,
         params: Sequence[Tensor],
         x: Any,
-        statistics: Sequence[fn.Statistics | None],
+        statistics: Sequence[fn.Statistics | fn.Team | None],
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:
@@ -127,7 +130,7 @@ class Network(nn.Layer, ABC):
         self,
         x: Any,
         params: Sequence[Tensor] | None = None,
-        statistics: Sequence[fn.Statistics] | None = None,
+        statistics: Sequence[fn.Statistics | fn.Team] | None = None,
         record: list[fn.Statistics] | None = None,
         twice: bool = False,
     ) -> Tensor:
@@ -137,8 +140,8 @@ class Network(nn.Layer, ABC):
             x (Tensor): images [T, N, 1, H, W], or what `prepare` returned for them.
             params (Sequence[Tensor] | None): weights [T, ...] each, or [1, ...] where all tasks
                 share them; `theta` by default.
-            statistics (Sequence[Statistics] | None): what batch normalisation uses, for each layer;
-                the statistics of x by default.
+            statistics (Sequence[Statistics | Team] | None): what batch normalisation uses, for each
+                layer; the statistics of x by default, and with a team those of all its images.
             record (list[Statistics] | None): a list that receives the statistics of x.
             twice (bool): the result is to be differentiated twice.
 
@@ -154,7 +157,7 @@ class Network(nn.Layer, ABC):
         self,
         x: Any,
         params: Sequence[Tensor],
-        statistics: Sequence[fn.Statistics] | None = None,
+        statistics: Sequence[fn.Statistics | fn.Team] | None = None,
         record: list[fn.Statistics] | None = None,
         twice: bool = False,
     ) -> Tensor:

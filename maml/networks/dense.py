@@ -52,7 +52,7 @@ class DenseNet(Network):
         self,
         params: Sequence[Tensor],
         x: Any,
-        statistics: Sequence[fn.Statistics | None],
+        statistics: Sequence[fn.Statistics | fn.Team | None],
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:
@@ -99,7 +99,7 @@ class Perceptron(Network):
         self,
         params: Sequence[Tensor],
         x: Any,
-        statistics: Sequence[fn.Statistics | None],
+        statistics: Sequence[fn.Statistics | fn.Team | None],
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:

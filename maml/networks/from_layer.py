@@ -102,6 +102,11 @@ class LayerNetwork(Network):
                 sublayer.forward = _layer_dispatcher(sublayer, twin, own)  # type: ignore
 
     @property
+    def apart(self) -> bool:  # type: ignore[override]
+        """Whether images of a batch meet in batch normalisation alone, as far as is known."""
+        return bool(self.together)
+
+    @property
     def theta(self) -> list[Tensor]:
         """The layer's trainable parameters."""
         return list(self._trainable)
@@ -114,7 +119,7 @@ class LayerNetwork(Network):
         self,
         x: Any,
         params: Sequence[Tensor] | None = None,
-        statistics: Sequence[fn.Statistics] | None = None,
+        statistics: Sequence[fn.Statistics | fn.Team] | None = None,
         record: list[fn.Statistics] | None = None,
         twice: bool = False,
     ) -> Tensor:
@@ -132,7 +137,7 @@ class LayerNetwork(Network):
         self,
         x: Any,
         params: Sequence[Tensor],
-        statistics: Sequence[fn.Statistics] | None = None,
+        statistics: Sequence[fn.Statistics | fn.Team] | None = None,
         record: list[fn.Statistics] | None = None,
         twice: bool = False,
     ) -> Tensor:
@@ -143,7 +148,7 @@ class LayerNetwork(Network):
         self,
         x: Tensor,
         params: Sequence[Tensor],
-        given: list[fn.Statistics] | None,
+        given: list[Any] | None,
         record: list[fn.Statistics] | None,
         twice: bool,
         check: bool,
@@ -158,7 +163,7 @@ class LayerNetwork(Network):
         self,
         x: Tensor,
         params: Sequence[Tensor],
-        given: list[fn.Statistics] | None,
+        given: list[Any] | None,
         record: list[fn.Statistics] | None,
         twice: bool,
         check: bool,
@@ -167,7 +172,7 @@ class LayerNetwork(Network):
         outputs, records = [], []
         for t in range(x.shape[0]):
             own = [p[min(t, p.shape[0] - 1)] for p in params]
-            statistics = None
+            statistics: list[fn.Statistics | fn.Team] | None = None
             if given is not None:
                 statistics = [
                     fn.Statistics(*(s[min(t, s.shape[0] - 1)].unsqueeze(0) for s in layer))

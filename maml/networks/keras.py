@@ -80,7 +80,7 @@ class KerasNet(Network):
         self,
         params: Sequence[Tensor],
         x: Any,
-        statistics: Sequence[fn.Statistics | None],
+        statistics: Sequence[fn.Statistics | fn.Team | None],
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:

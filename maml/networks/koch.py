@@ -84,7 +84,7 @@ class KochNet(Network):
         self,
         params: Sequence[Tensor],
         x: Any,
-        statistics: Sequence[fn.Statistics | None],
+        statistics: Sequence[fn.Statistics | fn.Team | None],
         record: list[fn.Statistics] | None,
         twice: bool,
     ) -> Tensor:

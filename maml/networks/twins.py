@@ -42,7 +42,7 @@ class Pass:
     merged: bool
     """whether weights have a leading task axis; else there is one task, with plain weights"""
     twice: bool
-    given: list[fn.Statistics] | None = None
+    given: list[fn.Statistics | fn.Team] | None = None
     record: list[fn.Statistics] | None = None
     check: bool = False
     """whether two ways to compute are compared, for which nothing may be random"""
@@ -53,7 +53,7 @@ class Pass:
         """A layer's weights with a leading task axis, [T, ...] or [1, ...]."""
         return w if self.merged else w.unsqueeze(0)
 
-    def next_statistics(self) -> fn.Statistics | None:
+    def next_statistics(self) -> fn.Statistics | fn.Team | None:
         """The given statistics of the next layer of batch normalisation."""
         self.normalised += 1
         return None if self.given is None else self.given[self.normalised - 1]
@@ -277,12 +277,18 @@ def _batch_norm(
     rows: Tensor, gamma: Tensor, beta: Tensor, given: Any, now: Pass, epsilon: float
 ) -> Tensor:
     """`functional.batch_norm`, with another epsilon where the layer has one."""
-    if given is None and epsilon == fn.EPSILON:
-        return fn.batch_norm(rows, gamma, beta, None, now.record, now.twice)
-    if given is None:
-        mean = rows.mean(axis=1, keepdim=True)
+    of_batch = given is None or isinstance(given, fn.Team)
+    if of_batch and epsilon == fn.EPSILON:
+        return fn.batch_norm(rows, gamma, beta, given, now.record, now.twice)
+    if of_batch:
+
+        def mean_over_rows(x: Tensor) -> Tensor:
+            own = x.mean(axis=1, keepdim=True)
+            return own if given is None else given.mean(own, x.shape[1])
+
+        mean = mean_over_rows(rows)
         centred = rows - mean
-        variance = (centred * centred).mean(axis=1, keepdim=True)
+        variance = mean_over_rows(centred * centred)
         if now.record is not None:
             now.record.append(fn.Statistics(mean.detach(), variance.detach()))
         return centred * paddle.rsqrt(variance + epsilon) * gamma + beta

@@ -20,6 +20,7 @@ from types import FrameType
 from maml.system import device
 from maml.system.errors import UserError
 
+FEWEST_IMAGES = 32  # that are worth a process: with fewer, calls outweigh the computation
 LAUNCHED = "PADDLE_TRAINERS_NUM"  # a launcher sets this variable in each process that it starts
 
 
@@ -41,24 +42,26 @@ def cores_in_use(processes: int) -> int:
     return min(processes * int(threads), cores()) if threads.isdigit() else cores()
 
 
-def choose_workers(requested: int, tasks: int | None = None, gpus: int = 0) -> int:
+def choose_workers(requested: int, tasks: int | None = None, gpus: int = 0, images: int = 0) -> int:
     """Return the number of processes that share a batch of tasks.
 
     Args:
         requested (int): the user's number. 0 means one process for each GPU, or without a GPU one
-            for each core, but no more processes than tasks. Where processes cannot be connected,
-            it means one process with all cores.
+            for each core, but no more processes than tasks, or than a task has `FEWEST_IMAGES` of
+            the images. Where processes cannot be connected, it means one process with all cores.
         tasks (int | None): tasks in the batch; None for as many as there are processes.
         gpus (int): the number of GPUs.
+        images (int): images of a task, where the processes can share these.
 
     Raises:
-        UserError: if more processes are requested than there are tasks or GPUs, or than can be
-            connected.
+        UserError: if more processes are requested than there are tasks, images of a task or GPUs,
+            or than can be connected.
     """
-    if tasks is not None and requested > tasks:
+    if tasks is not None and requested > max(tasks, images):
+        count = f"a training task has {images} images" if images else f"meta_batch_size is {tasks}"
         raise UserError(
-            f"meta_batch_size is {tasks}, so there is no task for each of {requested} workers; ask "
-            f"for {tasks} at most"
+            f"{count}, so there is no {'image' if images else 'task'} for each of {requested} "
+            f"workers; ask for {max(tasks, images)} at most"
         )
     if 0 < gpus < requested:
         raise UserError(
@@ -66,7 +69,8 @@ def choose_workers(requested: int, tasks: int | None = None, gpus: int = 0) -> i
             "--gpu"
         )
     most = gpus or cores()
-    chosen = requested or min(most if tasks is None else tasks, most)
+    parts = most if tasks is None else max(tasks, images // FEWEST_IMAGES)
+    chosen = requested or min(parts, most)
     if gpus or chosen == 1 or device.has_gloo():
         return chosen
     if requested:

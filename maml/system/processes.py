@@ -1,7 +1,8 @@
 """The processes that share each batch of tasks, which communicate by gloo on CPUs, NCCL on GPUs.
 
-Every process draws the same tasks and computes on its own part of the tasks. Then the results are
-averaged, so that one process and several processes take the same steps.
+Every process draws the same tasks and computes on its own part of the tasks, or of each task's
+images. Then the results are averaged, so that one process and several processes take the same
+steps.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import contextlib
 import io
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maml.system.device import NO_GLOO
 from maml.system.errors import UserError
 from maml.system.launch import LAUNCHED
+
+if TYPE_CHECKING:
+    from paddle import Tensor
 
 
 class Processes:
@@ -71,10 +76,20 @@ class Processes:
             sums = [t.sum(axis=0) for t in tensors]
             count = paddle.to_tensor([tensors[0].shape[0]], sums[0].dtype)
             flat = paddle.concat([*(s.reshape([-1]) for s in sums), count])
-            if self.size > 1:
-                paddle.distributed.all_reduce(flat)
+            flat = self.total(flat)
             parts = paddle.split(flat[:-1] / flat[-1], [s.size for s in sums])
             return [part.reshape(s.shape) for part, s in zip(parts, sums)]
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes; every process must call this."""
+        if self.size == 1:
+            return tensor
+        import paddle
+
+        with paddle.no_grad():
+            total = tensor.clone()
+            paddle.distributed.all_reduce(total)
+            return total
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         """Return the sum of a float32 array over all processes."""
@@ -82,9 +97,7 @@ class Processes:
             return array
         import paddle
 
-        total = paddle.to_tensor(array)
-        paddle.distributed.all_reduce(total)
-        return total.numpy()
+        return self.total(paddle.to_tensor(array)).numpy()
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true in any process; every process must call this."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,15 +25,15 @@ from maml.networks.base import Network
 from maml.networks.build import build_network
 from maml.networks.file import Builder
 from maml.system.errors import UserError
+from maml.system.processes import Processes
 
 Pixels = tuple[Sequence[float], Sequence[float]]
-Average = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def build_learner(
     config: Config,
     image_size: int = 28,
-    average: Average = fn.mean_over_tasks,
+    processes: Processes | None = None,
     builder: Builder | None = None,
     channels: int = 1,
     pixels: Pixels | None = None,
@@ -43,7 +43,7 @@ def build_learner(
     Args:
         config (Config): the settings.
         image_size (int): side of the images, in pixels.
-        average (Callable): takes tensors [T, ...] to their means over the tasks of all processes.
+        processes (Processes | None): the processes that take its training steps together.
         builder (Builder | None): the user's own network, where the configuration names a file.
         channels (int): of the images.
         pixels (tuple | None): mean and deviation of the training images' pixels, by channel, by
@@ -53,6 +53,7 @@ def build_learner(
         UserError: if the configuration names a file, and there is no builder.
     """
     metric = config.algorithm in METRIC
+    average = processes.average if processes else fn.mean_over_tasks
     way = None if metric else config.way
     network: Network
     if OWN_NETWORK.fullmatch(config.network):
@@ -71,6 +72,8 @@ def build_learner(
     if metric:
         views = partial(_views, copies=copies)
         options = {"transductive": transductive, "views": views, "average": average}
+        if processes and config.shares_images(processes.size):
+            options["team"] = fn.Team(processes.part, processes.total)
         return build_metric_learner(config, network, **options)
     augment = partial(_with_views, copies=copies)
     shared: dict[str, Any] = {
@@ -112,12 +115,18 @@ def build_learner(
 def learner_for(
     config: Config,
     index: Index,
-    average: Average = fn.mean_over_tasks,
+    processes: Processes | None = None,
     builder: Builder | None = None,
 ) -> Learner:
     """Return the learner that `config` describes, for images as `index` describes them."""
     size, channels = index.image_size, index.form.channels
-    return build_learner(config, size, average, builder, channels, index.pixels)
+    return build_learner(config, size, processes, builder, channels, index.pixels)
+
+
+def own_part(config: Config, processes: Processes) -> slice:
+    """The tasks of a batch that a process computes on: all, if they share each task's images."""
+    tasks = config.meta_batch_size
+    return slice(0, tasks) if config.shares_images(processes.size) else processes.part(tasks)
 
 
 def usual_network(config: Config) -> str:

@@ -23,6 +23,7 @@ from maml.system.processes import Processes
 from maml.system.signals import Interruption
 from maml.training import names
 from maml.training import weights as parameters
+from maml.training.build import own_part
 from maml.training.checkpoint import Ancestor, Checkpoint, RunState, read_run
 from maml.training.leakage import check_data
 from maml.training.restore import start_from
@@ -292,8 +293,8 @@ class Trainer:
         rate = learning_rate(config, self.iteration)
         self.learner.optimizer.set_lr(rate)
         self.learner.iteration = self.iteration
-        size = config.meta_batch_size
-        tasks = self.sampler.sample(size, self.processes.part(size))
+        part = own_part(config, self.processes)
+        tasks = self.sampler.sample(config.meta_batch_size, part)
         began = time.perf_counter()
         metrics = self.learner.meta_step(tasks)
         metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})

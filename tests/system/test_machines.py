@@ -70,6 +70,17 @@ def test_a_paddle_that_crashes_where_there_is_no_driver_has_no_gpu(monkeypatch, 
     assert device.gpus() == 0
 
 
+def test_processes_share_images_where_there_are_fewer_tasks(monkeypatch):
+    monkeypatch.setattr(launch, "cores", lambda: 8)
+    assert launch.choose_workers(0, 1) == 1
+    assert launch.choose_workers(0, 1, images=600) == 8
+    assert launch.choose_workers(0, 1, images=3 * launch.FEWEST_IMAGES) == 3
+    assert launch.choose_workers(0, 4, images=10) == 4
+    assert launch.choose_workers(10, 4, images=10) == 10  # whoever asks gets them
+    with pytest.raises(UserError, match="10 images, so there is no image for each of 11 workers"):
+        launch.choose_workers(11, 4, images=10)
+
+
 def test_there_are_never_more_workers_than_gpus_and_each_has_its_own(monkeypatch):
     assert launch.choose_workers(0, 32, gpus=4) == 4
     assert launch.choose_workers(0, 3, gpus=4) == 3

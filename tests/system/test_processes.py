@@ -1,7 +1,6 @@
 """What processes that share a batch of tasks make of it together, without a second process."""
 
 import numpy as np
-import paddle
 import pytest
 from helpers import tensors
 from hypothesis import given, settings
@@ -10,38 +9,6 @@ from hypothesis import strategies as st
 from maml.system.processes import Processes
 
 pytestmark = pytest.mark.both_paddles
-
-
-@pytest.fixture
-def together(monkeypatch):
-    """A function that calls f(rank, processes) for each rank, as if each were a process, and
-    returns what each returned. Each is called twice: to learn what it sends, and to be given sums.
-    """
-
-    def call(f, size):
-        all_of_them = [Processes() for _ in range(size)]
-        for rank, processes in enumerate(all_of_them):
-            processes.rank, processes.size = rank, size
-        sent, sums = [], iter(())
-
-        def send(tensor):
-            sent[-1].append(tensor.clone())
-
-        def receive(tensor):
-            tensor.set_value(next(sums))
-
-        monkeypatch.setattr(paddle.distributed, "all_reduce", send)
-        for rank, processes in enumerate(all_of_them):
-            sent.append([])
-            f(rank, processes)
-        monkeypatch.setattr(paddle.distributed, "all_reduce", receive)
-        returned = []
-        for rank, processes in enumerate(all_of_them):
-            sums = iter([paddle.add_n(list(each)) for each in zip(*sent, strict=True)])
-            returned.append(f(rank, processes))
-        return returned
-
-    return call
 
 
 @pytest.mark.parametrize("tasks, size", [(3, 2), (4, 2), (7, 3)])
