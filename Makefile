@@ -19,8 +19,8 @@ help:  ## list the targets
 setup: $(VENV)/ready  ## make the virtual environment
 
 $(VENV)/ready: $(REQUIREMENTS) requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "PaddlePaddle 3.3.1 is made for Python 3.10 to 3.13, and this is Python %d.%d; name another: make PYTHON=python3.13 ..." % sys.version_info[:2])'
-	$(PYTHON) -m venv --clear $(VENV)
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "PaddlePaddle 3.3.1 is made for Python 3.10 to 3.13, and this is Python %d.%d; name another: make PYTHON=python3.13 ..." % sys.version_info[:2])'
+	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements-dev.txt
 	touch $@
 
@@ -37,13 +37,13 @@ test: lint  ## all tests, and those of derivatives, training and evaluation on P
 
 # What `pip install paddlepaddle-gpu` resolves to is 2.6.2, so its CPU build stands in for it here.
 $(OLD_VENV)/ready: requirements-cpu.txt requirements-dev.txt
-	$(PYTHON) -m venv $(OLD_VENV)
+	"$(PYTHON)" -m venv $(OLD_VENV)
 	$(OLD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 'numpy<2' opencv-python-headless pillow visualdl pyyaml tqdm matplotlib flask waitress \
 		setuptools -r requirements-dev.txt
 	touch $@
 
 test-2.6:  ## the tests that prove PaddlePaddle 2.6.2
-	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
+	@if "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
 		$(MAKE) --no-print-directory $(OLD_VENV)/ready && $(OLD_VENV)/bin/python -m pytest -n auto -m both_paddles; \
 	else echo "skipped: there is no PaddlePaddle 2.6.2 for Python 3.13 or newer"; fi
 
@@ -52,7 +52,7 @@ PYTHONS = 3.10 3.11 3.12 3.13
 test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and 50 killed training runs
 	@for version in $(PYTHONS); do \
 		if python=$$(command -v python$$version); then \
-			$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version OLD_VENV=.venv-$$version-paddle-2.6 || exit 1; \
+			$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version OLD_VENV=.venv-$$version-paddle-2.6 || exit 1; \
 		else echo "skipped: there is no python$$version on this machine"; fi; done
 	$(BIN)/python tests/crash/kills.py --kills 50
 

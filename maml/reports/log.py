@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import shlex
 import signal
 import sys
 import time
@@ -221,12 +222,14 @@ class ConsoleLog:
         source = run.index.source
         what = "" if source == "omniglot" else f" on {source} characters, NOT Omniglot's"
         what = f" on {source}" if of_images(source) else what
-        data = "" if self.config.data == FIELDS["data"].default else f" --data {self.config.data}"
+        asked = ["--checkpoint", str(run.best_path)]
+        if self.config.data != FIELDS["data"].default:
+            asked += ["--data", self.config.data]
         self.say(
             f"The best acc on validation set is {best:.4f}{what}: {100 * best:.2f}% at "
             f"meta-iteration {run.best['epoch']}, after {duration(run.seconds)} in all; weights: "
             f"{run.best_path}\n"
-            f"next: python evaluate.py --checkpoint {run.best_path}{data}"
+            f"next: python evaluate.py {shlex.join(asked)}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Set
 from pathlib import Path
+from shlex import quote
 
 from maml.config import Config
 from maml.system.errors import UserError
@@ -45,7 +46,8 @@ def obstacle(config: Config, state: RunState) -> str:
     if different := differences(config, state.config, FREE):
         return (
             f"{state.path}: was started with {different[0]}; resume with the same, or start "
-            f"another run from its weights by --start {best_path(config)} instead of --resume"
+            f"another run from its weights by --start {quote(str(best_path(config)))}, without "
+            "--resume"
         )
     if config.meta_iterations < state.iteration:
         return (

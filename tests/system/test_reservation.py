@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,30 @@ def test_of_two_that_take_over_from_a_dead_run_one_gets_the_name(tmp_path, monke
     monkeypatch.setattr(os, "rename", late)
     got.append(reservation.reserve(path))
     assert got == [True, False] and reservation.is_alive(path)
+    assert os.listdir(tmp_path) == ["running.json"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="the system does not tell")
+def test_a_process_is_known_by_when_it_started():
+    later = subprocess.Popen(["sleep", "60"])
+    started = [int(reservation._identity(n)["started"]) for n in (os.getpid(), later.pid)]
+    later.kill()
+    later.wait()
+    assert started[0] < started[1]
+
+
+def test_where_the_system_does_not_tell_when_processes_started(tmp_path, monkeypatch):
+    def identity(process):
+        return {"process": process, "host": socket.gethostname(), "started": ""}
+
+    monkeypatch.setattr(reservation, "_identity", identity)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    path = tmp_path / "running.json"
+    path.write_text(json.dumps(identity(ended.pid)))
+    assert not reservation.is_alive(path)
+    path.write_text(json.dumps(identity(os.getpid())))
+    assert reservation.is_alive(path)
 
 
 def test_a_process_of_somebody_else_is_alive(tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ from maml.system import errors
 def check(version, monkeypatch):
     """What the first line of `make setup` ends with on this Python; None where it goes on."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    (code,) = re.findall(r"\$\(PYTHON\) -c '(import sys; sys.exit\(not .*)'", makefile)
+    (code,) = re.findall(r"""\"\$\(PYTHON\)\" -c '(import sys; sys.exit\(not .*)'""", makefile)
+    unquoted = re.findall(r"""[^"]\$\(PYTHON\)""", makefile)
+    assert not unquoted  # its folder may have a space in its name
     monkeypatch.setattr(sys, "version_info", version)
     with pytest.raises(SystemExit) as ended:
         exec(code, {})

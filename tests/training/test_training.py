@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_the_script_does_what_the_command_does_within_this_process(data, run, tm
 def test_the_last_line_names_the_command_that_evaluates(data, run):
     """It runs as it stands."""
     out, text = run
-    said, *words = text.splitlines()[-1].split()
+    said, *words = shlex.split(text.splitlines()[-1])
     path = out / "checkpoints" / "maml_5w1s.pkl"
     assert said == "next:"
     assert words == ["python", "evaluate.py", "--checkpoint", str(path), "--data", str(data)]
@@ -113,6 +114,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, 
     )
     assert same(first["weights"], again["weights"]) and same(first["tasks"], again["tasks"])
     assert not same(first["weights"], other["weights"])
+
+
+def test_the_command_of_the_last_line_runs_in_a_folder_with_a_space(data, tmp_path):
+    out = tmp_path / "我的 run"
+    told = train(data, out, "--algorithm", "protonet", "--meta_iterations", 1).stdout
+    words = shlex.split(told.splitlines()[-1])
+    assert words[4] == str(out / "checkpoints" / "protonet_5w1s.pkl") and len(words) == 7
 
 
 def test_a_clock_that_jumps_back_all_the_time_changes_nothing(data, run, tmp_path, monkeypatch):
