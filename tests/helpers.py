@@ -91,6 +91,16 @@ def command(name: str, *arguments, status: int = 0) -> Said:
     return Said(out.getvalue(), err.getvalue())
 
 
+def run_main(module, *arguments) -> Said:
+    """Run the `main` of an example or a benchmark within this process, with these arguments."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            assert not module.main()
+    return Said(out.getvalue(), err.getvalue())
+
+
 def names_word(text: str, word: str) -> bool:
     """Whether `word` stands in `text` by itself, not as a part of another."""
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import script
+from helpers import run_main
 
 from maml.config import make, read_yaml
 from maml.data.arrays import read_arrays
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def test_the_example_prints_and_draws_what_keras_does(data, tmp_path):
     """After one meta-iteration, whose accuracies are both lines' and those of the library."""
     arguments = ["--data", data, "--meta_iterations", 1, "--figures", tmp_path]
-    said = script("examples/reptile_keras.py", *arguments).stdout.splitlines()
+    said = run_main(example, *arguments).stdout.splitlines()
     config = make(read_yaml(example.CONFIG), "configuration")
     arrays, _ = read_arrays(data)
     images = {"train": np.concatenate([arrays["train"], arrays["val"]]), "test": arrays["test"]}

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import paddle
 import pytest
-from helpers import script
+from helpers import run_main
 
 from maml.config import make, read_yaml
 from maml.data.arrays import read_arrays
@@ -23,8 +23,9 @@ def test_serial_reptile_takes_the_copys_weights_over(data):
         np.testing.assert_allclose(phi.numpy(), copy[0].numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_the_example_prints_accuracies_by_gradient_steps(data):
-    said = script("examples/reptile_perceptron.py", "--data", data, "--tasks", 5).stdout
+def test_the_example_prints_accuracies_by_gradient_steps(data, monkeypatch):
+    monkeypatch.setattr(example, "NEW_TASKS", 20)
+    said = run_main(example, "--data", data, "--tasks", 5).stdout
     header, *lines = said.splitlines()
     assert header.split() == ["gradient", "steps", *map(str, example.SHOWN)]
     found = [re.findall(r"([\d.]+)%", line) for line in lines]
