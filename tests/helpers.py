@@ -87,6 +87,8 @@ def command(name: str, *arguments, status: int = 0) -> Said:
                 assert "\n" not in str(error)
                 print(f"error: {error}", file=sys.stderr)
                 ended = 2
+            except SystemExit as end:  # of --help
+                ended = end.code
     assert ended == status, f"{name} {argv} ended with {ended}:\n{out.getvalue()}{err.getvalue()}"
     return Said(out.getvalue(), err.getvalue())
 

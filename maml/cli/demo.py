@@ -4,6 +4,7 @@ alphabets. The output says which.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from maml.data.arrays import convert, save_arrays
@@ -26,13 +27,13 @@ EXAMPLE = """examples:
 """
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Find or make the raw images, and write the arrays."""
     parser = errors.Parser(__doc__, EXAMPLE, prog="python -m maml demo")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="where the arrays go"
     )
-    out = parser.parse_args().out
+    out = parser.parse_args(argv).out
     raw, why = find_raw()
     characters = find_characters(raw)
     source = source_of(raw, characters)

@@ -75,8 +75,8 @@ def test_the_forerunners_lines_are_printed(data, run):
 
 @pytest.mark.slow
 def test_evaluation_is_the_same_for_one_and_two_processes(data, run):
-    one, two = (report(data, run[0], workers=n) for n in (1, 2))
-    assert one == two == report(data, run[0])
+    both = reports(data, run[0], "--bn", "both", workers=2)
+    assert both == reports(data, run[0], "--bn", "both")
 
 
 @pytest.mark.slow
@@ -94,12 +94,6 @@ def test_both_modes_are_measured_in_one_go(data, run, tmp_path):
     for elsewhere in (["--runs", tmp_path], ["--support", tmp_path, "--query-images", tmp_path]):
         complaint = refusal(data, run[0], "--bn", "both", *elsewhere)
         assert "choose transductive or inductive" in complaint
-
-
-@pytest.mark.slow
-def test_both_modes_are_measured_in_one_go_by_two_processes(data, run):
-    both = reports(data, run[0], "--bn", "both", workers=2)
-    assert both == reports(data, run[0], "--bn", "both")
 
 
 def test_other_steps_than_in_training(data, run):
@@ -152,14 +146,11 @@ def test_evaluation_refuses_weights_of_other_data_or_none(data, run, tmp_path):
     assert "not finite" in refusal(data, run[0], *flags)
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [[], pytest.param(["--within-alphabet", "--way", 2], marks=pytest.mark.slow)],
-    ids=["", "within an alphabet"],
-)
-def test_figures_say_where_they_went(data, run, tmp_path, flags):
+@pytest.mark.slow
+def test_figures_say_where_they_went(data, run, tmp_path):
     file, out = run[0] / "checkpoints" / "maml_5w1s.pkl", tmp_path / "figures"
-    done = evaluate(data, run[0], "--checkpoint", file, *flags, "--figures", out)
+    flags = ["--within-alphabet", "--way", 2, "--figures", out]
+    done = evaluate(data, run[0], "--checkpoint", file, *flags)
     written = sorted(path.name for path in out.glob("*.png"))
     assert f"{len(written)} figures in {out}" in done.stderr.splitlines()
     for name in ("learning_curves.png", "predictions.png", "hardest.png"):

@@ -176,7 +176,7 @@ def main() -> None:
         save_arrays(*convert(raw, 28, "random", 0), data)
         shares = np.diff(np.linspace(0, arguments.kills, len(METHODS) + 1).astype(int))
         for method, kills in zip(METHODS, shares):
-            torment(method, arguments.iterations, data, Path(folder) / method, int(kills), rng)
+            torment(method, arguments.meta_iterations, data, Path(folder) / method, int(kills), rng)
 
 
 if __name__ == "__main__":

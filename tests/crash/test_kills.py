@@ -4,7 +4,8 @@ from crash import kills
 
 
 @pytest.mark.slow
-def test_three_kills_change_nothing(data, tmp_path):
+def test_a_kill_changes_nothing(data, tmp_path):
+    """`make test-all` kills fifty times."""
     said = []
-    kills.torment("maml", 30, data, tmp_path, 3, np.random.default_rng(0), said.append)
-    assert len(said) >= 4 and said[-1].endswith("to the bit")
+    kills.torment("maml", 30, data, tmp_path, 1, np.random.default_rng(0), said.append)
+    assert len(said) >= 2 and said[-1].endswith("to the bit")

@@ -5,7 +5,7 @@ cell.
 import json
 
 import pytest
-from helpers import script
+from helpers import command
 
 from maml.cli import table as cli
 from maml.config import Config
@@ -72,7 +72,6 @@ def test_a_group_is_measured_in_one_go_from_any_folder(data, run, tmp_path, monk
     assert [(result["query"], result["tasks"], result["distortions_test"]) for result in both] == [
         (15, 3, 8)
     ] * 2
-    assert both == [results.evaluate(model, str(data), [figure], 3)[0] for figure in figures]
 
 
 def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
@@ -339,8 +338,8 @@ def test_the_short_table_has_the_best_plain_figure_of_each_task(tmp_path):
 @pytest.fixture(scope="module")
 def weights(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("table")
-    script(
-        "train.py",
+    command(
+        "train",
         "--algorithm",
         "siamese",
         "--data",
@@ -431,7 +430,7 @@ def test_nothing_is_asked_of_data_where_nothing_is_missing(weights, monkeypatch)
 
 
 def test_weights_are_measured_on_their_own_split_only(raw, data, weights, tmp_path):
-    script("make_data.py", "--raw", raw, "--out", tmp_path, "--split", "background")
+    command("data", "--raw", raw, "--out", tmp_path, "--split", "background")
     with pytest.raises(UserError, match="trained on the random split"):
         results.measure(weights, [str(tmp_path)], 2, results.MODES)
 

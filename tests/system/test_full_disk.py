@@ -8,7 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers import script, train
+from helpers import command, script, train
 
 from maml.data.arrays import read_arrays, save_arrays
 from maml.system import safe_pickle
@@ -48,7 +48,7 @@ SPOIL = pytest.mark.parametrize(
 
 @SPOIL
 def test_a_run_ends_and_its_last_state_stays(data, disk, spoil, message):
-    train(data, disk, *RUN, "--meta_iterations", 2, workers=1)
+    train(data, disk, *RUN, "--meta_iterations", 2)
     state = disk / "log" / "run" / "resume.pkl"
     saved = safe_pickle.load(state)
     longer = {**saved["config"], "meta_iterations": 100}
@@ -78,7 +78,7 @@ def test_a_run_does_not_begin(data, disk, spoil, message):
 
 @SPOIL
 def test_make_data_writes_all_or_nothing(raw, disk, spoil, message):
-    script("make_data.py", "--raw", raw, "--out", disk / "out")
+    command("data", "--raw", raw, "--out", disk / "out")
     before = {path: path.read_bytes() for path in (disk / "out").iterdir()}
     spoil(disk)
     done = script("make_data.py", "--raw", raw, "--out", disk / "out", "--seed", 1, status=2)

@@ -19,14 +19,20 @@ def state(out, name="maml_5w1s"):
     return safe_pickle.load(resume_file(out, name))
 
 
+def one_and_two(data, out, *flags):
+    """The last states of a run in this process and of the same run on two processes."""
+    for workers in (None, 2):
+        train(data, out, *flags, "--name", workers or 1, workers=workers)
+    return state(out, "1"), state(out, "2")
+
+
 @pytest.mark.both_paddles
 def test_two_processes_take_the_steps_of_one(data, run, tmp_path):
     """The first meta-gradient, of which Adam's moments are multiples, is the same but for rounding,
     and so are the tasks up to the end.
     """
-    for workers in (1, 2):
-        train(data, tmp_path, "--meta_iterations", 1, "--name", workers, workers=workers)
-    one, two = (state(tmp_path, name)["optimizer"] for name in ("1", "2"))
+    found = one_and_two(data, tmp_path, "--meta_iterations", 1)
+    one, two = (each["optimizer"] for each in found)
     for a, b in zip(one.values(), two.values()):
         assert np.allclose(a, b, rtol=1e-2, atol=1e-4 * np.abs(a).max())
     with left_behind.nothing(tmp_path):
@@ -44,7 +50,7 @@ def test_a_run_resumes_with_another_number_of_processes(data, tmp_path):
     first = state(tmp_path)
     longer = {**first, "config": {**first["config"], "meta_iterations": 10}}
     safe_pickle.save({k: v for k, v in longer.items() if k != "format"}, resume_file(tmp_path))
-    train(data, tmp_path, "--meta_iterations", 10, "--resume", workers=1)
+    train(data, tmp_path, "--meta_iterations", 10, "--resume")
     assert state(tmp_path)["epoch"] == 10
 
 
@@ -96,9 +102,7 @@ def test_reptile_takes_the_same_step_on_two_processes(data, tmp_path):
     """
     flags = ["--algorithm", "reptile", "--train_query", 0, "--inner_optimizer", "sgd"]
     flags += ["--outer_lr", 0.5, "--inner_lr", 0.1, "--meta_batch_size", 3, "--meta_iterations", 1]
-    for workers in (1, 2):
-        train(data, tmp_path, *flags, "--name", workers, workers=workers)
-    one, two = state(tmp_path, "1"), state(tmp_path, "2")
+    one, two = one_and_two(data, tmp_path, *flags)
     assert same(one["tasks"], two["tasks"]) and one["epoch"] == two["epoch"] == 1
     difference = max(np.abs(a - b).max() for a, b in zip(one["weights"], two["weights"]))
     assert difference < 1e-5  # rounding moves 2e-7, a wrong share 4e-3
