@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
@@ -18,7 +19,7 @@ PARTS = {"train": 600, "val": 200, "test": 200}
 MIB = 1 << 20
 
 
-@pytest.fixture
+@contextmanager
 def little_memory():
     """Fails where NumPy and Python together hold more than 60 MiB at any time."""
     tracemalloc.start()
@@ -54,29 +55,27 @@ def million(folder):
     return folder
 
 
-def test_a_million_images_are_not_read_into_memory(tmp_path, little_memory):
-    data = maml.read_data(million(tmp_path))
-    assert data.shape == (3, SIDE, SIDE) and len(data.train) == PARTS["train"] * EACH
-    image, label = data.val[7]
-    assert image.min() == 1 and label == 0 and data.val[8][0].max() == 0
-    assert data.sampler("train", way=5, shot=1, query=15).sample(2).query_x.shape[1] == 75
-    labels = data.train.labels
-    (batch,) = maml.data.EpisodeSampler(labels, way=5, shot=5, query=15, batches=1)
-    assert len(set(labels[batch])) == 5 and len(set(batch)) == 100
+def test_a_million_images_are_not_read_into_memory(tmp_path):
+    million(tmp_path)
+    with little_memory():
+        data = maml.read_data(tmp_path)
+        assert data.shape == (3, SIDE, SIDE) and len(data.train) == PARTS["train"] * EACH
+        image, label = data.val[7]
+        assert image.min() == 1 and label == 0 and data.val[8][0].max() == 0
+        tasks = data.sampler("train", way=5, shot=1, query=15).sample(2)
+        assert tasks.query_x.shape == (2, 75, 3, SIDE, SIDE)
+        labels = data.train.labels
+        (batch,) = maml.data.EpisodeSampler(labels, way=5, shot=5, query=15, batches=1)
+        assert len(set(labels[batch])) == 5 and len(set(batch)) == 100
 
 
 @pytest.mark.parametrize("counts", [[40_000, 20, 30], [40_000] * 3])
-def test_a_class_of_40000_images_is_drawn_from_as_from_any(counts, little_memory):
+def test_a_class_of_40000_images_is_drawn_from_as_from_any(counts):
     counts = np.array(counts)
     images = np.broadcast_to(np.uint8(0), (counts.sum(), 1, 1, 1))
-    sampler = TaskSampler(
-        ClassImages(images, np.cumsum(counts) - counts, counts),
-        3,
-        1,
-        15,
-        np.random.default_rng(0),
-    )
-    support, query = sampler.indices(64)
+    classes = ClassImages(images, np.cumsum(counts) - counts, counts)
+    with little_memory():
+        support, query = TaskSampler(classes, 3, 1, 15, np.random.default_rng(0)).indices(64)
     both = np.concatenate([support.drawing, query.drawing], axis=1)
     rows = np.concatenate([support.row, query.row], axis=1)
     assert (both < counts[rows]).all()
