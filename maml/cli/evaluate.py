@@ -405,12 +405,13 @@ def one_shot_challenge(
     """Measure on Omniglot's own one-shot challenge, and print the error rates."""
     from maml.classifier import measure
     from maml.data import challenge
+    from maml.data.splits import BACKGROUND
     from maml.reports import console
 
     runs = challenge.read(arguments.runs, trained.data.image_size)
     if not processes.first:
         return 0
-    if trained.data.split != "background":
+    if trained.data.split not in BACKGROUND:
         print(
             f"warning: {trained.path} was trained on the {trained.data.split} split, which may "
             "hold characters of these runs; make data with --split background and train on them "

@@ -19,11 +19,13 @@ SPLITS = {
     "--fractions of the classes",
     "background": "Omniglot: train and validate on the 30 background alphabets, test on the 20 "
     "evaluation alphabets",
+    "background-alphabets": "Omniglot: as background, but validate on whole background alphabets",
     "vinyals": "Omniglot: by lists, each rotation a class of its own",
     "maml": "1,100 / 100 / 423 characters at random, as in the code of the MAML paper",
     "lists": "folders of images: by --split-files",
 }
-OF_CHARACTERS, OF_IMAGES = ("background", "vinyals"), ("lists",)
+BACKGROUND = ("background", "background-alphabets")
+OF_CHARACTERS, OF_IMAGES = (*BACKGROUND, "vinyals"), ("lists",)
 """splits that the other kind of data does not have"""
 MAML_SPLIT = (1100, 100)  # training and validation characters, the rest is for tests
 USUAL = (60.0, 20.0, 20.0)  # per cent, or shares in any unit
@@ -101,6 +103,8 @@ def split_characters(
             "random", "groups", "maml": see `split_classes`.
             "background": 80 / 20 % of the background characters for training and validation, and
             all other characters for tests.
+            "background-alphabets": the same, but no alphabet has both training and validation
+            characters.
             "vinyals": by the lists train.txt, val.txt and test.txt in the folder `lists`, where
             each rotation of a character is a row of its own.
         seed (int): seed of the split.
@@ -116,16 +120,15 @@ def split_characters(
     names = [c.name for c in characters]
     if split not in OF_CHARACTERS:
         return split_classes(names, split, seed, fractions)
-    if split == "background":
+    if split in BACKGROUND:
         background = [c.name for c in characters if c.background]
-        order = np.random.default_rng(seed).permutation(len(background))
-        background = [background[i] for i in order]
+        test = [c.name for c in characters if not c.background]
+        rng = np.random.default_rng(seed)
+        if split == "background-alphabets":
+            return {**_whole_groups(background, rng, (80, 20, 0)), "test": test}
+        background = [background[i] for i in rng.permutation(len(background))]
         train = int(0.8 * len(background))
-        return {
-            "train": background[:train],
-            "val": background[train:],
-            "test": [c.name for c in characters if not c.background],
-        }
+        return {"train": background[:train], "val": background[train:], "test": test}
     if lists is None:
         raise UserError(
             "--split vinyals needs --lists, the folder with train.txt, val.txt and test.txt"

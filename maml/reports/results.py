@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from maml.classifier.judged import INDEX_FILE
 from maml.config import METRIC, MODES, Config
+from maml.data.splits import BACKGROUND
 from maml.system import files
 from maml.system.errors import UserError
 from maml.training.checkpoint import Checkpoint, read
@@ -75,7 +76,7 @@ def list_wanted(config: Config, split: str) -> list[Measurement]:
     any number. Metric methods, and weights that were trained on validation characters too, are
     measured with the batch statistics of their papers only.
     """
-    if split == "background":
+    if split in BACKGROUND:
         return [Measurement(20, 1, config.bn_mode, "within an alphabet")]
     if config.algorithm in METRIC:
         kinds, tasks = [""], TASKS

@@ -13,7 +13,7 @@ from maml.data import arrays as arrays_module
 from maml.data import raw as raw_module
 from maml.data.arrays import INDEX, convert, read_arrays, read_index, save_arrays
 from maml.data.raw import Character, find_characters, load, source_of
-from maml.data.splits import PARTS, character_of, split_characters
+from maml.data.splits import BACKGROUND, PARTS, character_of, group_of, split_characters
 from maml.system.errors import UserError
 
 
@@ -112,7 +112,7 @@ def test_the_same_inputs_give_the_same_bytes(raw, layouts, tmp_path):
     assert listing(tmp_path / "a") != listing(tmp_path / "c")
 
 
-@pytest.mark.parametrize("split", ["random", "background", "vinyals"])
+@pytest.mark.parametrize("split", ["random", "background", "background-alphabets", "vinyals"])
 def test_splits_are_disjoint_by_character(raw, tmp_path, split):
     characters = find_characters(raw)
     names = [c.name for c in characters]
@@ -124,7 +124,9 @@ def test_splits_are_disjoint_by_character(raw, tmp_path, split):
         parts = [{character_of(row) for row in rows[part]} for part in PARTS]
         assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
         assert set.union(*parts) == set(names)
-    if split == "background":
+    if split == "background-alphabets":
+        assert not {group_of(c) for c in parts[0]} & {group_of(c) for c in parts[1]}
+    if split in BACKGROUND:
         assert parts[2] == {c.name for c in characters if not c.background}
 
 
