@@ -31,7 +31,7 @@ def test_it_runs_from_start_to_end_whatever_its_folder_is_called(raw, tmp_path, 
     for name in ("maml", "configs", "make_data.py", "train.py", "evaluate.py"):
         (here / name).symlink_to(ROOT / name)
     (here / "checkpoints").mkdir()  # of its own: runs write into it
-    for path in (ROOT / "checkpoints").glob("*.pkl"):
+    for path in [*(ROOT / "checkpoints").glob("*.pkl"), ROOT / "checkpoints/index.json"]:
         (here / "checkpoints" / path.name).symlink_to(path)
     for name, value in {"OMNIGLOT": str(mine), "EPOCHS": "5", "TASKS": "10"}.items():
         monkeypatch.setenv(name, value)
