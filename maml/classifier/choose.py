@@ -114,6 +114,21 @@ def has_own_network(trained: Checkpoint | Candidate) -> bool:
     return OWN_NETWORK.fullmatch(trained.config.network) is not None
 
 
+def why_not_judged(trained: Checkpoint) -> str:
+    """Return why nobody knows how near the members of classes are, and what to do."""
+    if trained.config.train_on_val:
+        return (
+            "was trained on validation characters too, so that nobody knows how near members are; "
+            "take other weights to tell strangers"
+        )
+    if has_own_network(trained):
+        return "has a network of your own, and such weights are not judged; drop reject"
+    return (
+        "was not judged, so that nobody knows how near members are; judge it by python -m maml "
+        f"table --only-judge --checkpoints {trained.path.parent}"
+    )
+
+
 def find(
     folders: Sequence[str | Path],
     way: int,

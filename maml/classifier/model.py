@@ -14,7 +14,7 @@ from maml.algorithms.learner import Classifier, Encoder
 from maml.algorithms.metric import MetricLearner
 from maml.classifier.balance import balanced
 from maml.classifier.calibration import softmax, typicality
-from maml.classifier.choose import weight_file
+from maml.classifier.choose import weight_file, why_not_judged
 from maml.classifier.images import as_images
 from maml.classifier.judged import Judged, judged_of, nearest
 from maml.classifier.labels import as_label, as_labels, classes_of, plain
@@ -270,16 +270,7 @@ class FewShotClassifier:
         if not self._is_as_judged():
             changed = ", ".join(k for k, v in self.options.items() if (k, v) != ("bn", INDUCTIVE))
             raise UserError(f"strangers can be told by weights as they were judged; drop {changed}")
-        path = self.trained.path
-        if self.trained.config.train_on_val:
-            raise UserError(
-                f"{path}: was trained on validation characters too, so that nobody knows how near "
-                "members are; take other weights to tell strangers"
-            )
-        raise UserError(
-            f"{path}: was not judged, so that nobody knows how near members are; judge it by "
-            f"python -m maml table --only-judge --checkpoints {path.parent}"
-        )
+        raise UserError(f"{self.trained.path}: {why_not_judged(self.trained)}")
 
     def predict(self, images: Any, reject: float | None = None) -> list[Hashable]:
         """Return the most probable class of each image.

@@ -189,6 +189,14 @@ def test_strangers_are_told_only_where_it_is_known_how_near_members_are(drawings
     seen = maml.load("protonet_60w1s_train_val").fit(*support(drawings))
     with pytest.raises(UserError, match="was trained on validation characters too"):
         seen.typicality(asked)
+    network = f"{ROOT}/examples/resnet.py:four"
+    own = maml.load(ROOT / "examples" / "protonet_resnet.pkl", network=network)
+    own.fit(*support(drawings)).save(tmp_path / "own.pkl")
+    with pytest.raises(UserError, match="protonet_resnet.pkl: has a network of your own, and"):
+        own.typicality(asked)
+    with pytest.raises(UserError, match="its network is the user's own"):
+        maml.load(tmp_path / "own.pkl")
+    assert maml.load(tmp_path / "own.pkl", network=network).predict(asked) == own.predict(asked)
     path = tmp_path / "mine.pkl"
     path.write_bytes((ROOT / "checkpoints" / "protonet_60w1s.pkl").read_bytes())
     unknown = maml.load(path).fit(*support(drawings))
