@@ -14,7 +14,10 @@ from maml.networks.base import Network
 from maml.networks.from_layer import LayerNetwork
 from maml.system.errors import UserError
 
-STEP, TOLERANCE, ATTEMPTS = 1e-7, 1e-4, 3
+STEPS = (1e-7, 1e-8, 1e-9)
+"""of differences, one after the other: the smaller, the fewer kinks of ReLUs lie within a step, of
+which large images have many; the larger, the smaller the rounding errors"""
+TOLERANCE = 1e-4
 INSTEAD = {  # of what has no second derivative in PaddlePaddle and no twin here
     "max": "a max-pooling layer, or paddle.maximum",
     "amax": "a max-pooling layer, or paddle.maximum",
@@ -59,10 +62,10 @@ def check_second_order(network: Network, x: Tensor, seed: int = 0) -> float:
     x = x.astype("float64") if x.is_floating_point() else x
     theta = [p.numpy() for p in fn.for_each_task(twin.theta, x.shape[0])]
     best, name = float("inf"), ""
-    for attempt in range(ATTEMPTS):  # a kink of a ReLU may lie within one step of differences
+    for attempt, step in enumerate(STEPS):
         rng = np.random.default_rng([seed, attempt])
         try:
-            error, i = _difference(twin, x, theta, rng)
+            error, i = _difference(twin, x, theta, rng, step)
         except UserError:
             raise
         except Exception as problem:
@@ -78,7 +81,7 @@ def check_second_order(network: Network, x: Tensor, seed: int = 0) -> float:
 
 
 def _difference(
-    network: Network, x: Tensor, theta: list[np.ndarray], rng: np.random.Generator
+    network: Network, x: Tensor, theta: list[np.ndarray], rng: np.random.Generator, step: float
 ) -> tuple[float, int]:
     """The largest relative difference along a random direction, and of which parameter it is."""
     direction = [rng.standard_normal(p.shape) for p in theta]
@@ -96,9 +99,9 @@ def _difference(
     params, first = gradient(theta, twice=True)
     products = [(g * paddle.to_tensor(d)).sum() for g, d in zip(first, direction)]
     second = paddle.grad(paddle.add_n(products), params, allow_unused=True)
-    up, down = ([p + s * STEP * d for p, d in zip(theta, direction)] for s in (1, -1))
+    up, down = ([p + s * step * d for p, d in zip(theta, direction)] for s in (1, -1))
     expected = [
-        (a.numpy() - b.numpy()) / (2 * STEP)
+        (a.numpy() - b.numpy()) / (2 * step)
         for a, b in zip(gradient(up, False)[1], gradient(down, False)[1])
     ]
     size = max(max(float(np.abs(e).max()) for e in expected), 1e-12)
