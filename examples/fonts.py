@@ -40,9 +40,9 @@ SIDE, SHAPE = 64, 16  # pixels of what is compared: as drawn, and as compared
 
 
 def font_files() -> list[str]:
-    """This machine's fonts and those that come with Matplotlib, each face once, by name."""
+    """This machine's fonts, or where it has none those of Matplotlib, each face once, by name."""
     own = Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf")
-    by_name = {Path(path).stem: str(path) for path in [*own, *font_manager.findSystemFonts()]}
+    by_name = {Path(path).name: str(path) for path in font_manager.findSystemFonts() or own}
     return [by_name[name] for name in sorted(by_name)]
 
 

@@ -14,6 +14,11 @@ fonts = pytest.importorskip("examples.fonts", reason="examples/ is beside tests/
 digits = pytest.importorskip("examples.digits", reason="examples/ is beside tests/")
 
 
+@pytest.fixture(autouse=True)
+def no_fonts_of_this_machine(monkeypatch):
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [])
+
+
 def test_printed_letters_become_classes(tmp_path, monkeypatch, capsys):
     """One of each look, of unequal counts, which make_data.py reads with high ink."""
     letters = "ABCDEabcde\u0391\u03a9\u0416\u05d0é"  # Alpha looks like A; é has a mark
