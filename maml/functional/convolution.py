@@ -1,6 +1,6 @@
 """3x3 convolution with one pixel of padding, differentiable any number of times.
 
-It is a gather and one matrix product for every task.
+It is a gather and one matrix product for every task; with stride 1, see `winograd`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from paddle import Tensor
 from paddle.autograd import PyLayer
 
 from maml.functional.devices import at_once, remembered
+from maml.functional.positions import by_remainder, output_order, rows_of, taps
 from maml.functional.rows import CACHE, append_zero_row, apply
+from maml.functional.winograd import Tiles, tiles, worth_it
 
 
 class Patches(NamedTuple):
@@ -42,90 +44,19 @@ class Patches(NamedTuple):
         """The number of input rows that an output row reads: 9 for a 3x3 convolution."""
         return self.gather.shape[0] // self.rows_out
 
+    def view(self, x: Tensor) -> _View:
+        """Return the patches of an activation, for the products that need them."""
+        return _View(x, self)
 
-def by_remainder(height: int, width: int, stride: int) -> list[np.ndarray]:
-    """Return the positions i * width + j by the remainders of i and j modulo the stride.
-
-    A class of positions has the same remainders. The rows of activations are in the order of these
-    classes.
-
-    An input position (i, j) is read through tap (a, b) by output ((i + 1 - a) / stride, (j + 1 - b)
-    / stride) where these are whole numbers, so a class is reached by the same taps. Its share of
-    the transposed convolution is therefore a dense gather and a matrix product, and nothing needs a
-    scatter-add.
-
-    Args:
-        height, width (int): size of the image.
-        stride (int): stride of the convolution that reads the image.
-
-    Returns:
-        list[ndarray]: the positions of each class, without empty classes.
-    """
-    position = np.arange(height * width).reshape(height, width)
-    classes = [position[i::stride, j::stride].ravel() for i, j in np.ndindex(stride, stride)]
-    return [members for members in classes if len(members)]
-
-
-def _pooling_order(height: int, width: int) -> np.ndarray:
-    """Return the positions in the order that `max_pool` needs.
-
-    The upper left corners of all 2x2 windows come first, then the upper right, the lower left and
-    the lower right corners, in the same order of windows. The positions in no window come last.
-    """
-    position = np.arange(height * width).reshape(height, width)
-    windows = position[: height // 2 * 2, : width // 2 * 2]
-    corners = np.concatenate([windows[i::2, j::2].ravel() for i in (0, 1) for j in (0, 1)])
-    return np.concatenate([corners, np.setdiff1d(position, corners)])
-
-
-def output_order(height: int, width: int, stride: int, pooled: bool) -> np.ndarray:
-    """Return the positions of a convolution's output, in the order of its rows.
-
-    Args:
-        height, width (int): size of the input.
-        stride (int): stride of the convolution.
-        pooled (bool): the order that `max_pool` needs. If false, the order that the next
-            convolution needs, which has the same stride.
-
-    Returns:
-        ndarray: positions i * width_out + j, [P_out].
-    """
-    height_out, width_out = -(-height // stride), -(-width // stride)
-    if pooled:
-        return _pooling_order(height_out, width_out)
-    return np.concatenate(by_remainder(height_out, width_out, stride))
-
-
-def taps(height: int, width: int, stride: int, pooled: bool) -> np.ndarray:
-    """Return the position that each output reads through each tap, [P_out, 9].
-
-    It is height * width for a position outside of the image. The arguments are those of
-    `output_order`.
-    """
-    out = output_order(height, width, stride, pooled)[:, None]
-    tap = np.arange(9)
-    width_out = -(-width // stride)
-    i = out // width_out * stride + tap // 3 - 1
-    j = out % width_out * stride + tap % 3 - 1
-    inside = (0 <= i) & (i < height) & (0 <= j) & (j < width)
-    return np.where(inside, i * width + j, height * width)
-
-
-def _rows(positions: np.ndarray, order: np.ndarray, images: int) -> Tensor:
-    """Return the rows that hold the positions [P, K] of every image, [P * N * K].
-
-    `order` is the order of the positions in the rows. The position len(order) means none, and its
-    row is the one after the last, for all images.
-    """
-    rank = np.argsort(np.append(order, len(order)))[positions]
-    image = np.arange(images)[:, None, None]
-    none = rank == len(order)
-    rows = np.where(none, rank * images, rank * images + image).transpose(1, 0, 2)
-    return paddle.to_tensor(rows.ravel().astype("int32"))
+    def filters(self, w: Tensor) -> _Filters:
+        """Return weights, for the products that need them."""
+        return _Filters(w, self)
 
 
 @remembered(64)
-def patches(height: int, width: int, stride: int, images: int, pooled: bool = False) -> Patches:
+def patches(
+    height: int, width: int, stride: int, images: int, pooled: bool = False
+) -> Patches | Tiles:
     """Return the index tables of a convolution, which depend on the sizes alone.
 
     The positions of the input must be in the order of `by_remainder`. Those of the output are in
@@ -139,13 +70,15 @@ def patches(height: int, width: int, stride: int, images: int, pooled: bool = Fa
         pooled (bool): `max_pool` follows the convolution.
 
     Returns:
-        Patches: the tables, which are cached.
+        Patches | Tiles: the tables, which are cached; tiles where these take fewer products.
 
     Example:
         >>> from maml import functional as fn
         >>> fn.patches(4, 4, stride=2, images=3).rows_out  # 2 x 2 positions of 3 images
         12
     """
+    if stride == 1 and worth_it(height, width):
+        return tiles(height, width, images, pooled)
     classes = by_remainder(height, width, stride)
     out = output_order(height, width, stride, pooled)
     reads = taps(height, width, stride, pooled)
@@ -155,10 +88,10 @@ def patches(height: int, width: int, stride: int, images: int, pooled: bool = Fa
     scatter = []
     for members in classes:
         reached = np.flatnonzero((writes[members] < len(out)).any(axis=0))
-        rows = _rows(writes[members][:, reached], out, images)
+        rows = rows_of(writes[members][:, reached], out, images)
         scatter.append((paddle.to_tensor(reached.astype("int32")), rows))
     return Patches(
-        gather=_rows(reads, np.concatenate(classes), images),
+        gather=rows_of(reads, np.concatenate(classes), images),
         scatter=scatter,
         rows_in=height * width * images,
         rows_out=len(out) * images,
@@ -218,6 +151,29 @@ class _View:
         taps, table = self.at.scatter[k]
         return self._gather(k, table, taps.shape[0], self.at.rows_out)
 
+    def convolved(self, filters: _Filters) -> Tensor:
+        """Return the convolution of an input."""
+        return _concatenate([paddle.matmul(columns, filters.w) for _, columns in self.columns()])
+
+    def transposed(self, filters: _Filters, rows: int) -> Tensor:
+        """Return the transposed convolution of an output, for an input of this number of rows."""
+        x = [
+            paddle.matmul(gathered, w_class)
+            for k, w_class in enumerate(filters.classes)
+            for _, gathered in self.reached(k)
+        ]
+        if rows > self.at.rows_in:  # the input had a row of zeros
+            x.append(paddle.zeros([x[0].shape[0], 1, x[0].shape[2]], x[0].dtype))
+        return _concatenate(x)
+
+    def weights(self, output: _View) -> Tensor:
+        """Return the gradient of the weights, of this input and an output's cotangent."""
+        products = [
+            paddle.matmul(columns, output.x[:, block], transpose_x=True)
+            for block, columns in self.columns()
+        ]
+        return paddle.add_n(products)
+
 
 class _Filters:
     """Weights [T, taps * C_in, C_out] in the order that the transposed convolution needs.
@@ -254,15 +210,15 @@ def _concatenate(blocks: list[Tensor]) -> Tensor:
 class _Convolve(PyLayer):
     @staticmethod
     def forward(ctx, needs, x, w, x_view):
-        ctx.needs, ctx.x_view, ctx.filters = needs, x_view, _Filters(w, x_view.at)
+        ctx.needs, ctx.x_view, ctx.filters = needs, x_view, x_view.at.filters(w)
         ctx.save_for_backward(x, w)
-        return _concatenate([paddle.matmul(columns, w) for _, columns in x_view.columns()])
+        return x_view.convolved(ctx.filters)
 
     @staticmethod
     def backward(ctx, g):
         x, w = ctx.saved_tensor()
         g = g.contiguous()  # batch normalisation may leave its rows strided: one copy, not several
-        g_view = _View(g, ctx.x_view.at)
+        g_view = ctx.x_view.at.view(g)
         dx = dw = None
         if ctx.needs[0]:
             shared = dict(g_view=g_view, filters=ctx.filters, rows=x.shape[1])
@@ -277,19 +233,12 @@ class _ConvolveTransposed(PyLayer):
     def forward(ctx, needs, g, w, g_view, filters, rows):
         ctx.needs, ctx.g_view = needs, g_view
         ctx.save_for_backward(g, w)
-        x = [
-            paddle.matmul(gathered, w_class)
-            for k, w_class in enumerate(filters.classes)
-            for _, gathered in g_view.reached(k)
-        ]
-        if rows > g_view.at.rows_in:  # the input had a row of zeros
-            x.append(paddle.zeros([g.shape[0], 1, x[0].shape[2]], g.dtype))
-        return _concatenate(x)
+        return g_view.transposed(filters, rows)
 
     @staticmethod
     def backward(ctx, x):
         g, w = ctx.saved_tensor()
-        x_view = _View(x, ctx.g_view.at)
+        x_view = ctx.g_view.at.view(x)
         dg = dw = None
         if ctx.needs[0]:
             dg = apply(_Convolve, x, w, x_view=x_view)
@@ -303,18 +252,14 @@ class _ConvolveWeights(PyLayer):
     def forward(ctx, needs, x, g, x_view, g_view):
         ctx.needs, ctx.x_view, ctx.g_view = needs, x_view, g_view
         ctx.save_for_backward(x, g)
-        products = [
-            paddle.matmul(columns, g[:, block], transpose_x=True)
-            for block, columns in x_view.columns()
-        ]
-        return paddle.add_n(products)
+        return x_view.weights(g_view)
 
     @staticmethod
     def backward(ctx, w):
         x, g = ctx.saved_tensor()
         dx = dg = None
         if ctx.needs[0]:
-            filters = _Filters(w, ctx.x_view.at)
+            filters = ctx.x_view.at.filters(w)
             shared = dict(g_view=ctx.g_view, filters=filters, rows=x.shape[1])
             dx = apply(_ConvolveTransposed, g, w, **shared)
         if ctx.needs[1]:
@@ -322,7 +267,7 @@ class _ConvolveWeights(PyLayer):
         return dx, dg
 
 
-def convolve(x: Tensor, w: Tensor, at: Patches) -> Tensor:
+def convolve(x: Tensor, w: Tensor, at: Patches | Tiles) -> Tensor:
     """Return the 3x3 convolution of each task's images with each task's weights.
 
     It has padding 1 and no bias, and is differentiable any number of times.
@@ -331,7 +276,7 @@ def convolve(x: Tensor, w: Tensor, at: Patches) -> Tensor:
         x (Tensor): rows of activations, [T, P_in * N, C_in]. A further row of zeros is allowed: the
             convolution then reads its padding from that row and needs no copy of x.
         w (Tensor): weights, [T, 9 * C_in, C_out], row `tap * C_in + c`.
-        at (Patches): the tables that `patches` returns.
+        at (Patches | Tiles): the tables that `patches` returns.
 
     Returns:
         Tensor: rows of activations, [T, P_out * N, C_out].
@@ -347,4 +292,4 @@ def convolve(x: Tensor, w: Tensor, at: Patches) -> Tensor:
         >>> y[0, ::4, 0].tolist()  # one image: padding is 0
         [4.0, 6.0, 4.0, 6.0, 9.0, 6.0, 4.0, 6.0, 4.0]
     """
-    return apply(_Convolve, x, w, x_view=_View(x, at))
+    return apply(_Convolve, x, w, x_view=at.view(x))

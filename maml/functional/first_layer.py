@@ -11,10 +11,10 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from maml.functional.convolution import taps
 from maml.functional.devices import remembered
 from maml.functional.normalization import EPSILON, Statistics
 from maml.functional.pooling import max_pool_product
+from maml.functional.positions import taps
 from maml.functional.rows import repeat_rows, sum_rows
 from maml.functional.team import Team
 

@@ -10,7 +10,7 @@ import paddle
 from paddle import Tensor, nn
 
 from maml import functional as fn
-from maml.functional.convolution import output_order
+from maml.functional.positions import output_order
 from maml.networks.base import Network
 from maml.networks.conv import ConvNet
 from maml.networks.dense import DenseNet, Perceptron

@@ -5,7 +5,7 @@ import pytest
 from helpers import check_twice_differentiable, relative_error
 
 from maml import functional as fn
-from maml.functional import convolution, pooling
+from maml.functional import convolution, pooling, positions, winograd
 from maml.functional.algebra import norm
 from maml.functional.first_layer import input_statistics
 from maml.functional.pooling import max_pool_product
@@ -20,7 +20,7 @@ def rows(x, stride=1):
     stride.
     """
     t, n, c, h, w = x.shape
-    order = np.concatenate(convolution.by_remainder(h, w, stride))
+    order = np.concatenate(positions.by_remainder(h, w, stride))
     return np.ascontiguousarray(
         x.reshape(t, n, c, h * w)[..., order].transpose(0, 3, 1, 2).reshape(t, h * w * n, c)
     )
@@ -33,7 +33,7 @@ def filters(w):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(4, 4), (5, 3), (1, 1), (2, 2)])
+@pytest.mark.parametrize("size", [(4, 4), (5, 3), (1, 1), (2, 2), (5, 6), (7, 5)])
 def test_convolve_is_paddles_convolution(rng, stride, size):
     x, w = (
         rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)),
@@ -166,7 +166,7 @@ def test_input_block_twice(rng):
     )
 
 
-@pytest.mark.parametrize("size", [(4, 4), (5, 3)])
+@pytest.mark.parametrize("size", [(4, 4), (5, 3), (5, 6), (7, 5)])
 def test_max_pool_of_a_convolution_is_paddles(rng, size):
     x, w = (
         rng.standard_normal((TASKS, IMAGES, CHANNELS, *size)),
@@ -182,6 +182,26 @@ def test_max_pool_of_a_convolution_is_paddles(rng, size):
         for t in range(TASKS)
     ]
     assert relative_error(fn.max_pool(y, *size, IMAGES).numpy(), rows(np.stack(expected))) < 1e-12
+
+
+def test_tiles_in_many_blocks_give_the_gradients_of_patches(rng, monkeypatch):
+    """Five images of 6 x 7 pixels have sixty tiles."""
+    monkeypatch.setattr(winograd, "BLOCK", 7)
+    x, w = rng.standard_normal((2, 42 * 5, 2)), rng.standard_normal((2, 18, 3))
+    g = paddle.to_tensor(rng.standard_normal((2, 42 * 5, 3)))
+
+    def results():
+        at = convolution.patches.__wrapped__(6, 7, 1, 5, True)  # none that is remembered
+        leaves = fn.leaves([paddle.to_tensor(a) for a in (x, w)])
+        y = fn.convolve(*leaves, at)
+        return type(at), [t.numpy() for t in (y, *paddle.grad(y, leaves, g))]
+
+    tiled, found = results()
+    monkeypatch.setattr(convolution, "worth_it", lambda height, width: False)
+    patched, expected = results()
+    assert tiled is not patched
+    for a, b in zip(found, expected):
+        assert relative_error(a, b) < 1e-12
 
 
 def test_max_pool_twice(rng):
