@@ -8,6 +8,7 @@ examples:
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -22,6 +23,8 @@ from maml import config
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
 
+QUIET = 0.1  # cores that others may keep busy while a ratio is measured
+MATRIX = 2048  # rows and columns of the matrices whose product gives the machine's rate
 BURN_IN = 6  # steps that are not measured, after which the memory no longer grows
 MAML = {"algorithm": "maml"}
 REPTILE = {"algorithm": "reptile", "train_query": 0, "inner_optimizer": "sgd"}
@@ -136,12 +139,12 @@ def work(name: str, c: config.Config, repeats: int) -> None:
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     memory = processes.sum(np.array([peak], np.float32))[0]
-    a, b = paddle.rand([2048, 2048]), paddle.rand([2048, 2048])
+    a, b = (paddle.rand([MATRIX, MATRIX]) for _ in range(2))
     rates = []
     for _ in range(8):
         start = time.perf_counter()
         paddle.matmul(a, b)
-        rates.append(2 * 2048**3 / (time.perf_counter() - start))
+        rates.append(2 * MATRIX**3 / (time.perf_counter() - start))
     rate = processes.sum(np.array([statistics.median(rates)], np.float32))[0]
     if processes.first:
         measured = {
@@ -150,6 +153,27 @@ def work(name: str, c: config.Config, repeats: int) -> None:
             "rate": float(rate),
         }
         print(json.dumps(measured), flush=True)
+
+
+def busy(seconds: float = 1.0) -> float:
+    """Return the number of this process's cores that others keep busy, while this process sleeps.
+
+    It is 0 where no /proc/stat tells.
+    """
+
+    def idle() -> float:
+        lines = stat.read_text().splitlines()
+        fields = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("cpu")}
+        return sum(sum(map(int, fields[f"cpu{k}"][3:5])) for k in os.sched_getaffinity(0)) / ticks
+
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    ticks = os.sysconf("SC_CLK_TCK")
+    before, start = idle(), time.perf_counter()
+    time.sleep(seconds)
+    shares = (idle() - before) / (time.perf_counter() - start)
+    return max(0.0, launch.cores() - shares)
 
 
 def run(command: list[str]) -> dict:
@@ -161,15 +185,19 @@ def run(command: list[str]) -> dict:
 
 
 def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
-    """Return a row of the table, for which our runs and PyTorch's take turns."""
+    """Return a row of the table, for which our runs and PyTorch's take turns.
+
+    There is no ratio where others used the machine before or after a run.
+    """
     command = [sys.executable, __file__, "--setting", name, "--repeats", str(arguments.repeats)]
     script = str(ROOT / "benchmarks" / "torch_peer.py")
     peer_command = [arguments.torch, script, *peer_arguments(name, c, arguments.repeats)]
-    own_runs, peer_runs = [], []
+    own_runs, peer_runs, load = [], [], busy()
     for _ in range(arguments.rounds):
         own_runs.append(run(command))
         if arguments.torch:
             peer_runs.append(run(peer_command))
+        load = max(load, busy())
     median = {key: statistics.median(r[key] for r in own_runs) for key in own_runs[0]}
     seconds, operations = median["seconds"], flops(name, c)
     cells = [
@@ -182,7 +210,9 @@ def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
     ]
     if peer_runs:
         peer_seconds = statistics.median(r["seconds"] for r in peer_runs)
-        cells += [f"{peer_seconds:.3f}", f"{seconds / peer_seconds:.2f}"]
+        loaded = f"none: {load:.1f} cores were busy"
+        ratio = f"{seconds / peer_seconds:.2f}" if load <= QUIET else loaded
+        cells += [f"{peer_seconds:.3f}", ratio]
     return f"| {' | '.join(cells)} |"
 
 

@@ -31,7 +31,7 @@ BLOCK = 256  # tiles at once, on a CPU: those of one task stay in the cache with
 @remembered(16)
 def _squared(name: str, dtype: paddle.dtype) -> Tensor:
     """The Kronecker square of a transform: of images that are flattened to vectors."""
-    m = {"B^T": B_T, "G": G, "A^T": A_T}[name]
+    m = np.array({"B^T": B_T, "G": G, "A^T": A_T}[name], float)
     return paddle.to_tensor(np.kron(m, m)).astype(dtype)
 
 
@@ -83,8 +83,8 @@ def tiles(height: int, width: int, images: int, pooled: bool) -> Tiles:
     outside, number = height * width, down * right * images
     position = np.full((2 * down + 2, 2 * right + 2), outside)
     position[1 : height + 1, 1 : width + 1] = np.arange(outside).reshape(height, width)
-    d = [position[i : i + 2 * down : 2, j : j + 2 * right : 2] for i, j in np.ndindex(4, 4)]
-    d = np.reshape(d, (16, -1))
+    shifted = [position[i : i + 2 * down : 2, j : j + 2 * right : 2] for i, j in np.ndindex(4, 4)]
+    d = np.reshape(shifted, (16, -1))
     y = d[[5, 6, 9, 10]]  # its inner positions
     order_in, order_out = np.arange(outside), output_order(height, width, 1, pooled)
 

@@ -1,0 +1,72 @@
+"""benchmarks/bench.py: what it makes of measurements, and steps of it on tiny tasks."""
+
+import argparse
+import json
+
+import pytest
+
+from maml.config import Config
+from maml.system import device, launch
+
+bench = pytest.importorskip("benchmarks.bench", reason="benchmarks/ is beside tests/")
+
+
+@pytest.fixture
+def row(monkeypatch):
+    """The row of a step that takes us 2 seconds and PyTorch 4, while others keep cores busy."""
+
+    def run(command):
+        return {"seconds": 4.0 if command[0] == "torch" else 2.0, "memory": 2.0**30, "rate": 1e12}
+
+    def make(busy, torch="torch"):
+        loads = iter(busy)
+        monkeypatch.setattr(bench, "run", run)
+        monkeypatch.setattr(bench, "busy", lambda: next(loads))
+        arguments = argparse.Namespace(torch=torch, rounds=len(busy) - 1, repeats=1)
+        config = Config(**bench.SETTINGS["protonet_60w5s"])
+        return bench.compare("protonet_60w5s", config, arguments).split(" | ")
+
+    return make
+
+
+def test_the_ratio_is_ours_over_theirs(row):
+    found = row([0.0, 0.05])
+    assert found[1:4] == ["2.000", "0.5", "1.00"] and found[-2:] == ["4.000", "0.50 |"]
+    assert len(row([0.0, 0.0], torch=None)) == len(found) - 2
+
+
+@pytest.mark.parametrize("busy", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+def test_there_is_no_ratio_on_a_loaded_machine(row, busy):
+    assert row(busy)[-1] == "none: 1.0 cores were busy |"
+
+
+def test_a_core_that_works_is_busy(monkeypatch, tmp_path):
+    """Of two cores, one has been idle for a second, the other one for none of it."""
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(bench, "Path", lambda path: stat)
+    monkeypatch.setattr(bench.os, "sched_getaffinity", lambda process: {0, 2})
+    monkeypatch.setattr(launch, "cores", lambda: 2)
+    clock = iter([0.0, 1.0])
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock))
+
+    def write(idle):
+        stat.write_text(
+            f"cpu  9 9 9 9 9\ncpu0 1 0 0 {idle} 0 0\ncpu1 0 0 0 0 0 0\ncpu2 5 0 0 7 0 0\n"
+        )
+
+    write(20)
+    ticks = bench.os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(bench.time, "sleep", lambda seconds: write(20 + ticks))
+    assert bench.busy() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["protonet_60w5s", "evaluate_5w1s"])
+def test_a_step_is_measured(name, monkeypatch, capsys):
+    monkeypatch.setenv(launch.LAUNCHED, "1")
+    monkeypatch.setattr(device, "end_with_parent", lambda: None)
+    monkeypatch.setattr(bench, "MATRIX", 64)
+    tiny = {"way": 2, "shot": 1, "query": 1, "meta_batch_size": 1, "filters": 4}
+    steps = {"inner_steps_test": 1} if name.startswith("evaluate") else {}
+    bench.work(name, Config(**{**bench.SETTINGS[name], **tiny, **steps}), repeats=1)
+    measured = json.loads(capsys.readouterr().out)
+    assert measured.keys() == {"seconds", "memory", "rate"} and min(measured.values()) > 0
