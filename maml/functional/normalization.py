@@ -12,7 +12,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-from maml.functional.rows import apply, mean_rows, needed, repeat_rows
+from maml.functional.rows import apply, mean_rows, repeat_rows
 from maml.functional.team import Team
 
 EPSILON = 1e-5  # the eps that is added to every variance
@@ -56,15 +56,14 @@ class _BatchNorm(PyLayer):
         if record is not None:
             record.append(Statistics(mean, variance))
         r = paddle.rsqrt(variance + EPSILON)
-        ctx.normal, ctx.r, ctx.needs = centred * repeat_rows(r, rows), r, needs
+        ctx.normal, ctx.r = centred * repeat_rows(r, rows), r
         ctx.save_for_backward(x, gamma)
         return _affine(ctx.normal, gamma, beta)
 
     @staticmethod
     def backward(ctx, g):
         x, gamma = ctx.saved_tensor()
-        gradients = apply(_BatchNormGradient, g, x, gamma, normal=ctx.normal, r=ctx.r)
-        return needed(gradients, ctx.needs)
+        return apply(_BatchNormGradient, g, x, gamma, normal=ctx.normal, r=ctx.r)
 
 
 class _BatchNormGradient(PyLayer):
@@ -73,7 +72,7 @@ class _BatchNormGradient(PyLayer):
         rows = g.shape[1]
         scale = gamma * r
         mean, m = mean_rows(g), mean_rows(g * normal)
-        ctx.g, ctx.normal, ctx.r, ctx.needs = g.detach(), normal, r, needs
+        ctx.g, ctx.normal, ctx.r = g.detach(), normal, r
         ctx.scale, ctx.mean, ctx.m = scale, mean, m
         dx = _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows)
         return dx, rows * m, rows * mean
@@ -88,7 +87,7 @@ class _BatchNormGradient(PyLayer):
         u = g * repeat_rows(b - scale * m_a, rows) - a * repeat_rows(scale * ctx.m, rows)
         along_normal = r * (mean_rows(u * normal) + scale * curvature)
         dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(along_normal, rows)
-        return needed((dg, dx, r * curvature * rows), ctx.needs)
+        return dg, dx, r * curvature * rows
 
 
 def _by_column(
@@ -157,8 +156,8 @@ class _TeamBatchNorm(PyLayer):
         m = a * mean_rows(g * normal) + b * mean
         mean_all, m_all = ctx.team.mean(paddle.concat([mean, m], axis=1), rows).split(2, axis=1)
         along_normal = _scaled(normal, -scale * m_all * a, -scale * (mean_all + m_all * b))
-        dx = g * repeat_rows(scale, rows) + along_normal
-        return needed((dx, rows * m, rows * mean), ctx.needs)
+        gradients = g * repeat_rows(scale, rows) + along_normal, rows * m, rows * mean
+        return tuple(d if needed else None for d, needed in zip(gradients, ctx.needs))
 
 
 def team_statistics(own: Statistics, rows: int, team: Team) -> Statistics:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
@@ -57,8 +55,3 @@ def apply(layer: type[PyLayer], *tensors: Tensor, **constants) -> Tensor:
         Tensor: what `forward` returns; some layers return a tuple of tensors.
     """
     return layer.apply(tuple(not t.stop_gradient for t in tensors), *tensors, **constants)
-
-
-def needed(gradients: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """Return what the `backward` of a layer returns: None for a tensor that needs no gradient."""
-    return tuple(d if need else None for d, need in zip(gradients, needs))

@@ -86,19 +86,6 @@ def test_batch_norm_twice(rng):
     )
 
 
-@pytest.mark.parametrize("constant", ["images", "scale and shift"])
-def test_batch_norm_twice_where_a_part_of_it_needs_no_gradient(rng, constant):
-    x, gamma, beta = (rng.standard_normal(shape) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3)))
-    if constant == "images":
-        check_twice_differentiable(
-            lambda a, b: fn.batch_norm(paddle.to_tensor(x), a * a, b * b), gamma, beta
-        )
-    else:
-        check_twice_differentiable(
-            lambda a: fn.batch_norm(a * a, *map(paddle.to_tensor, (gamma, beta))), x
-        )
-
-
 def test_batch_norm_has_the_same_gradient_for_one_differentiation_as_for_two(rng):
     leaves = fn.leaves(
         [
