@@ -103,8 +103,11 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
     return arguments
 
 
-def work(name: str, c: config.Config, repeats: int) -> None:
-    """Take the steps as one of several processes; the first one prints the measurements as JSON."""
+def work(name: str, c: config.Config, repeats: int, size: int = 28) -> None:
+    """Take the steps as one of several processes; the first one prints the measurements as JSON.
+
+    `size` is the side of the images, in pixels.
+    """
     device.end_with_parent()
     device.use_device(c.gpu)
     processes = Processes()
@@ -117,12 +120,12 @@ def work(name: str, c: config.Config, repeats: int) -> None:
     from maml.networks.file import read_builder
     from maml.training import build
 
-    shape = max(c.way, 64), 20, 1, 28, 28
+    shape = max(c.way, 64), 20, 1, size, size
     images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
     sampler = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1))
     batch = sampler.sample(c.meta_batch_size, build.own_part(c, processes))
     builder = read_builder(c.network) if config.OWN_NETWORK.fullmatch(c.network) else None
-    learner = build.build_learner(c, processes=processes, builder=builder)
+    learner = build.build_learner(c, size, processes, builder)
     evaluates = name.startswith("evaluate")
 
     def step() -> None:
@@ -132,13 +135,15 @@ def work(name: str, c: config.Config, repeats: int) -> None:
         else:
             learner.meta_step(batch)
 
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(BURN_IN + repeats):
-        start = time.perf_counter()
+        start, computed = time.perf_counter(), time.process_time()
         step()
         seconds.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - computed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    memory = processes.sum(np.array([peak], np.float32))[0]
+    median = statistics.median(cpu[BURN_IN:])
+    memory, computed = processes.sum(np.array([peak, median], np.float32))
     a, b = (paddle.rand([MATRIX, MATRIX]) for _ in range(2))
     rates = []
     for _ in range(8):
@@ -149,6 +154,7 @@ def work(name: str, c: config.Config, repeats: int) -> None:
     if processes.first:
         measured = {
             "seconds": statistics.median(seconds[BURN_IN:]),
+            "cpu": float(computed),  # seconds of all processes, which hardly change under load
             "memory": float(memory),
             "rate": float(rate),
         }

@@ -69,4 +69,4 @@ def test_a_step_is_measured(name, monkeypatch, capsys):
     steps = {"inner_steps_test": 1} if name.startswith("evaluate") else {}
     bench.work(name, Config(**{**bench.SETTINGS[name], **tiny, **steps}), repeats=1)
     measured = json.loads(capsys.readouterr().out)
-    assert measured.keys() == {"seconds", "memory", "rate"} and min(measured.values()) > 0
+    assert measured.keys() == {"seconds", "cpu", "memory", "rate"} and min(measured.values()) > 0
