@@ -125,14 +125,23 @@ def test_the_command_of_the_last_line_runs_in_a_folder_with_a_space(data, tmp_pa
 
 def test_a_clock_that_jumps_back_all_the_time_changes_nothing(data, run, tmp_path, monkeypatch):
     """Neither weights nor what --resume finds; the seconds of training are those that passed."""
+    from visualdl import LogReader
+
     steps = itertools.count()
     monkeypatch.setattr(time, "time", lambda: 2e9 - 3600 * next(steps))
     assert train(data, tmp_path).stdout.splitlines()[0] == run[1].splitlines()[0]
     state = safe_pickle.load(resume_file(tmp_path))
     assert same(state, safe_pickle.load(resume_file(run[0]))) and 0 < state["seconds"] < 600
-    train(data, tmp_path, "--resume", "--meta_iterations", 9)
+    saved = resume_file(tmp_path).read_bytes()
+    for _ in range(2):  # the second time as if the first had been killed before it saved
+        resume_file(tmp_path).write_bytes(saved)
+        train(data, tmp_path, "--resume", "--meta_iterations", 9)
     assert safe_pickle.load(resume_file(tmp_path))["epoch"] == 9
-    assert len(list((tmp_path / "log").rglob("vdlrecords*"))) == 1
+    (log,) = (tmp_path / "log").rglob("vdlrecords*")
+    reader = LogReader(file_path=str(log))
+    points = reader.get_data("scalar", "validation/accuracy")
+    assert [point.id for point in points] == [4, 8, 9]
+    assert len(reader.get_data("hyper_parameters", "hparam")) == 1
 
 
 @pytest.mark.slow
