@@ -17,10 +17,11 @@ class Writer:
     """Counts what is written to it."""
 
     def __init__(self, **options):
-        self.points, self.pictures = {}, 0
+        self.points, self.latest, self.pictures = {}, {}, 0
 
     def add_scalar(self, tag, value, step):
         self.points[tag] = self.points.get(tag, 0) + 1
+        self.latest[tag] = step
 
     def add_image(self, tag, pixels, step):
         self.pictures += 1
@@ -54,6 +55,7 @@ def test_a_long_run_leaves_a_log_of_bounded_size(long):
     assert len(points) == 49  # of steps, and two of each part, with 11 steps each below them
     assert all(10 < count <= 21 for count in points.values())
     assert long.writer.pictures == 5
+    assert long.writer.latest["validation/accuracy"] == LONG  # the last one is never left out
 
 
 @pytest.mark.parametrize("every, total", [(10, 10_000), (100, 10_000), (7, 50), (1000, 10)])
