@@ -176,7 +176,8 @@ class TaskSampler:
 
         def picks(first: int, end: int) -> Picks:
             count = self.way * (end - first)
-            order = rng.random((tasks, count), dtype=np.float32).argsort(axis=1)[part]
+            order = rng.random((tasks, count), dtype=np.float32)
+            order = order.argsort(axis=1, kind="stable")[part]
 
             def shuffled(values: np.ndarray) -> np.ndarray:  # [T, way, end - first] -> [T, count]
                 values = np.broadcast_to(values, (tasks, self.way, end - first))[part]
@@ -207,7 +208,7 @@ class TaskSampler:
             return self.rng.integers(high, size=(*counts.shape, number))
         if self._equal and self.counts[0] <= MOST_KEYS:
             keys = self.rng.random((*counts.shape, self.counts[0]), dtype=np.float32)
-            return keys.argsort(axis=2)[:, :, :number]
+            return keys.argsort(axis=2, kind="stable")[:, :, :number]
         drawn = [self.rng.choice(count, number, replace=False) for count in counts.ravel()]
         return np.reshape(drawn, (*counts.shape, number)).astype(int)
 
@@ -241,8 +242,11 @@ class TaskSampler:
             alphabets = self.alphabet_of_class.max() + 1
             rank = self.rng.random((tasks, alphabets)).argsort(axis=1)
             key += rank[:, self.alphabet_of_class]
-        chosen = np.argpartition(key, self.way - 1, axis=1)[:, : self.way]
-        return self.rng.permuted(chosen, axis=1)
+        # without equal keys, the classes and their order are the same in every version of NumPy
+        distinct = key + np.arange(self.classes) * 2.0**-46
+        chosen = np.argpartition(distinct, self.way - 1, axis=1)[:, : self.way]
+        order = np.take_along_axis(distinct, chosen, axis=1).argsort(axis=1)
+        return self.rng.permuted(np.take_along_axis(chosen, order, axis=1), axis=1)
 
     def sample(self, tasks: int, part: slice = slice(None)) -> TaskBatch:
         """Draw the next tasks with their images; return `part` of them."""
