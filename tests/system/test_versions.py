@@ -1,4 +1,6 @@
-"""Pythons for which there is no PaddlePaddle are named before anything is installed."""
+"""Pythons without a PaddlePaddle are named before anything is installed, and versions of packages
+are the same wherever they are stated.
+"""
 
 import re
 import sys
@@ -35,3 +37,19 @@ def test_without_paddle_python_314_is_named(monkeypatch):
     assert "no build of it for Python 3.14; use Python 3.10 to 3.13" in errors.missing("paddle")
     assert errors.missing("flask") == errors.PACKAGES["flask"]
     assert errors.missing(None) == errors.missing("numpy") == ""
+
+
+def stated(file):
+    """The packages that a file lists, with the lowest version of each."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return dict(re.findall(r"(?<!\w)([a-z-]+)>=([\d.]+)", text))
+
+
+def test_the_lowest_versions_are_the_same_everywhere():
+    lowest = stated("pyproject.toml")
+    assert len(lowest) == 9
+    assert stated("requirements.txt") == stated("requirements-cpu.txt") == lowest
+    for page in ("docs/faq.md", "docs/faq_zh.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for version in lowest.values():
+            assert re.search(rf" {re.escape(version)}\b", text), (page, version)
