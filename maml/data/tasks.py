@@ -176,8 +176,8 @@ class TaskSampler:
 
         def picks(first: int, end: int) -> Picks:
             count = self.way * (end - first)
-            order = rng.random((tasks, count), dtype=np.float32)
-            order = order.argsort(axis=1, kind="stable")[part]
+            keys = rng.random((tasks, count), dtype=np.float32)
+            order = keys.argsort(axis=1, kind="stable")[part]
 
             def shuffled(values: np.ndarray) -> np.ndarray:  # [T, way, end - first] -> [T, count]
                 values = np.broadcast_to(values, (tasks, self.way, end - first))[part]
