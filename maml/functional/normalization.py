@@ -156,7 +156,8 @@ class _TeamBatchNorm(PyLayer):
         m = a * mean_rows(g * normal) + b * mean
         mean_all, m_all = ctx.team.mean(paddle.concat([mean, m], axis=1), rows).split(2, axis=1)
         along_normal = _scaled(normal, -scale * m_all * a, -scale * (mean_all + m_all * b))
-        gradients = g * repeat_rows(scale, rows) + along_normal, rows * m, rows * mean
+        dx = _scaled(g, scale, paddle.zeros_like(scale)) + along_normal
+        gradients = dx, rows * m, rows * mean
         return tuple(d if needed else None for d, needed in zip(gradients, ctx.needs))
 
 
@@ -209,7 +210,8 @@ def batch_norm(
         return apply(_TeamBatchNorm, x, gamma, beta, team=given, record=record)
     if given is not None:
         scale = gamma * paddle.rsqrt(given.variance + EPSILON)
-        return _affine(x, scale, beta - given.mean * scale)
+        affine = _affine if paddle.is_grad_enabled() else _scaled
+        return affine(x, scale, beta - given.mean * scale)
     if twice:
         return apply(_BatchNorm, x, gamma, beta, record=record)
     return _batch_norm_native(x, gamma, beta, record)
