@@ -20,6 +20,7 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -62,7 +63,9 @@ class MAML(GradientLearner):
         ['gradient norm', 'loss']
     """
 
-    TASKS = 8  # adapt at once: more need more memory, fewer spend more time on calls
+    TASKS, PIXELS = 8, 28**2
+    """tasks of images of so many pixels that adapt at once, of larger images fewer: more need more
+    memory, fewer spend more time on calls"""
 
     def __init__(
         self,
@@ -198,7 +201,9 @@ class MAML(GradientLearner):
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
         """Take one outer update on a `TaskBatch` (line 8); return loss, gradient norm and rates."""
-        losses, gradient = fn.in_parts(self.meta_gradient, self.TASKS, *map(fn.as_tensor, tasks))
+        pixels = max(math.prod(tasks.support_x.shape[3:]), self.PIXELS)
+        at_once = max(1, self.TASKS * self.PIXELS // pixels)
+        losses, gradient = fn.in_parts(self.meta_gradient, at_once, *map(fn.as_tensor, tasks))
         if self.clip:
             gradient = fn.clip_by_task(gradient, self.clip)
         loss, *gradient = self.average([losses, *gradient])

@@ -323,3 +323,18 @@ SOME = {"block1.weight", "classifier.bias"}
 def test_a_pattern_that_names_no_parameter_is_refused(rng):
     with pytest.raises(UserError, match="no parameter is named head"):
         learner(small_network("strided", rng), adapt=["classifier.*", "head"])
+
+
+@pytest.mark.parametrize("side, parts", [(6, [8, 1]), (28, [8, 1]), (40, [3, 3, 3]), (90, [1] * 9)])
+def test_fewer_tasks_of_large_images_adapt_at_once(rng, monkeypatch, side, parts):
+    """So that memory stays small; tasks of Omniglot's size are taken as they always were."""
+    taken, maml = [], learner(small_network("strided", rng))
+
+    def meta_gradient(support_x, *rest):
+        taken.append(support_x.shape[0])
+        gradient = [paddle.zeros([taken[-1], *p.shape], p.dtype) for p in maml.meta_parameters]
+        return paddle.zeros([taken[-1]], "float64"), gradient
+
+    monkeypatch.setattr(maml, "meta_gradient", meta_gradient)
+    maml.meta_step(small_tasks(rng, tasks=9, size=side, support=2, query=2))
+    assert taken == parts
