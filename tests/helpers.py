@@ -21,6 +21,7 @@ import pytest
 from maml.algorithms.protonet import ProtoNet
 from maml.config import Config
 from maml.data.index import Index
+from maml.data.raw import find_characters
 from maml.data.splits import PARTS
 from maml.data.tasks import TaskBatch
 from maml.networks.conv import ConvNet
@@ -170,6 +171,30 @@ def evaluate(data, run, *flags, status: int = 0, workers: int | None = None):
     if workers is None:
         return command("evaluate", *arguments, status=status)
     return script("evaluate.py", *arguments, "--workers", workers, status=status)
+
+
+def write_runs(folder, raw, runs=2, way=20):
+    """A challenge of stand-in characters: the items of run 1 are the very drawings of their
+    classes, those of run 2 others.
+    """
+    characters = find_characters(raw)[:way]
+    for run in range(1, runs + 1):
+        here = folder / f"run{run:02}"
+        for part in ("training", "test"):
+            (here / part).mkdir(parents=True)
+        lines = []
+        order = np.random.default_rng(run).permutation(way)
+        for item, c in enumerate(order):
+            for part, name, drawing in (
+                ("training", f"class{c + 1:02}", 0),
+                ("test", f"item{item + 1:02}", run - 1),
+            ):
+                (here / part / f"{name}.png").write_bytes(characters[c].drawings[drawing][1]())
+            lines.append(
+                f"run{run:02}/test/item{item + 1:02}.png run{run:02}/training/class{c + 1:02}.png\n"
+            )
+        (here / "class_labels.txt").write_text("".join(lines))
+    return folder
 
 
 INDEX = Index(

@@ -12,7 +12,7 @@ import shlex
 import shutil
 
 import pytest
-from helpers import ROOT, command, script
+from helpers import ROOT, command, script, write_runs
 from PIL import Image
 
 from maml.classifier import judged
@@ -197,17 +197,6 @@ def test_the_errors_that_the_faq_explains_exist():
 # ---------------------------------------------------------------- commands
 
 
-def write_challenge(folder, raw):
-    """A run of the one-shot challenge with stand-in characters."""
-    run, lines = folder / "run01", []
-    for k, character in enumerate(find_characters(raw)[:20], 1):
-        for part, name, n in (("training", f"class{k:02}", 0), ("test", f"item{k:02}", 1)):
-            (run / part).mkdir(parents=True, exist_ok=True)
-            (run / part / f"{name}.png").write_bytes(character.drawings[n][1]())
-        lines.append(f"run01/test/item{k:02}.png run01/training/class{k:02}.png\n")
-    (run / "class_labels.txt").write_text("".join(lines))
-
-
 def method_of(words):
     """The method of a command of train.py."""
     if "--algorithm" in words:
@@ -241,7 +230,7 @@ def workplace(tmp_path_factory):
     for out in (".", "data/demo"):
         command("data", "--raw", raw, "--out", folder / out)
     command("data", "--raw", raw, "--split", "background", "--out", folder / "data/background")
-    write_challenge(folder / "all_runs", raw)
+    write_runs(folder / "all_runs", raw, runs=1)
     lists = raw / "splits" / "vinyals"
     lists.mkdir(parents=True)
     rows = [character.name for character in find_characters(raw)]

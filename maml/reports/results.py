@@ -159,10 +159,10 @@ def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]
         "seed": trained.config.seed,
     }
 
+    others = {"challenge": known["challenge"]} if "challenge" in known else {}
+
     def write() -> None:
-        whole = {**report, "results": list(results.values())}
-        text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
-        files.write({report_path: lambda file: file.write(text.encode())})
+        write_report(report_path, {**report, "results": list(results.values()), **others})
 
     def is_measured(one: Measurement) -> bool:
         queries = count_queries(trained.config, one.bn)
@@ -180,6 +180,12 @@ def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]
             what = f"{one.way}-way {one.shot}-shot {one.bn} {one.kind}"
             print(f"{path.name}: {what} {format_accuracy(result)}", flush=True)
         write()
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a report beside its checkpoint, whole or not at all."""
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    files.write({path: lambda file: file.write(text.encode())})
 
 
 def read_known(path: Path, sha256: str) -> Report:

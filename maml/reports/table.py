@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maml.config import GRADIENT, MODES
-from maml.reports import strangers
+from maml.reports import one_shot, strangers
 from maml.reports.results import (
     KINDS,
     TASKS,
@@ -91,7 +91,8 @@ def has_more(report: Report, result: Result) -> bool:
     another kind of predictions.
     """
     other_kind = result["kind"] not in ("", "fine-tuned")
-    return report["method"] in MORE or report["train_on_val"] or other_kind
+    started = report["method"] == "maml++" and bool(report["start"])
+    return report["method"] in MORE or started or report["train_on_val"] or other_kind
 
 
 def is_plain(report: Report, result: Result) -> bool:
@@ -286,6 +287,8 @@ def rewrite(path: Path, folder: Path) -> str:
         made = format_table(build_rows(folder, table, root), columns, language)
         text = replace_part(text, name, made)
     text = replace_part(text, strangers.MARKER, strangers.format_strangers(folder, language, root))
+    made = one_shot.format_challenge(one_shot.stored(folder), language)
+    text = replace_part(text, one_shot.MARKER, made)
     columns = ["method", "bn", *TASKS, "weights", "training"]
     return replace_part(
         text, SHORT, format_table(build_short_rows(folder, root), columns, language)

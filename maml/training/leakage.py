@@ -52,15 +52,15 @@ def check_data(trained: Checkpoint, index: Index, part: str) -> str | None:
 
 
 def find_split(trained: Checkpoint, folders: Sequence[str]) -> str:
-    """Return the folder whose arrays are of the source and split that weights were trained on."""
-    source, split = trained.data.source, trained.data.split
+    """Return the folder with the source, split and form of images that weights were trained on."""
+    source, split, form = trained.data.source, trained.data.split, trained.data.form
     for folder in folders:
         index = read_index(folder)
-        if (index.source, index.split) == (source, split):
+        if (index.source, index.split, index.form) == (source, split, form):
             return folder
     raise UserError(
-        f"{trained.path}: was trained on the {split} split of {source}, which is not in "
-        f"{', '.join(folders)}; name its arrays by --data"
+        f"{trained.path}: was trained on the {split} split of {source}, {_form(form)}, which is "
+        f"not in {', '.join(folders)}; name its arrays by --data"
     )
 
 

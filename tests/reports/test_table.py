@@ -167,6 +167,7 @@ def test_what_the_papers_do_not_have_stands_apart(tmp_path):
     write(tmp_path, "b", "maml", (plain, 0.97, {}), train_on_val=True)
     write(tmp_path, "c", "maml pooled", (plain, 0.98, {}))
     write(tmp_path, "d", "siamese triplets", (plain, 0.96, {}), (tuned, 0.95, {}))
+    write(tmp_path, "e", "maml++", (plain, 0.98, {}), start="c")
     assert [row["method"] for row in of_papers(tmp_path)] == [
         "MAML",
         "MAML, published",
@@ -177,6 +178,7 @@ def test_what_the_papers_do_not_have_stands_apart(tmp_path):
         "MAML, distorted support",
         "MAML, trained on validation characters too",
         "MAML, max-pooled, from a prototypical encoder",
+        "MAML++",
     ]
 
 
@@ -433,6 +435,9 @@ def test_weights_are_measured_on_their_own_split_only(raw, data, weights, tmp_pa
     command("data", "--raw", raw, "--out", tmp_path, "--split", "background")
     with pytest.raises(UserError, match="trained on the random split"):
         results.measure(weights, [str(tmp_path)], 2, results.MODES)
+    command("data", "--raw", raw, "--out", tmp_path / "small", "--image-size", 20)
+    with pytest.raises(UserError, match="random split of stand-in, 28 x 28 pixels, grey, which"):
+        results.measure(weights, [str(tmp_path / "small")], 2, results.MODES)
 
 
 def test_only_writing_leaves_up_to_date_documents_as_they_are(monkeypatch):
