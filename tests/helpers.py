@@ -209,10 +209,10 @@ INDEX = Index(
 )
 
 
-def save_description(path, accuracy=0.5, split="random", **settings):
+def save_description(path, accuracy=0.5, split="random", image_size=28, **settings):
     """Write a checkpoint without weights, of which nothing but its description is of interest."""
     config = Config(**{"algorithm": "protonet", "train_way": 20, **settings})
-    index = dataclasses.replace(INDEX, split=split)
+    index = dataclasses.replace(INDEX, split=split, image_size=image_size)
     best = {"accuracy": accuracy, "epoch": 1}
     Checkpoint(path, config, index, [], [], 1, best, [], 1.0, "").save()
     return path

@@ -33,6 +33,7 @@ class Candidate:
         config (Config): the settings of its training.
         source (str): where the drawings came from that it was trained on.
         split (str): how these were split.
+        image_size (int): side of the images, in pixels.
         accuracy (float): the best on validation tasks.
         modified (int): when the file was written, in nanoseconds.
     """
@@ -41,6 +42,7 @@ class Candidate:
     config: Config
     source: str
     split: str
+    image_size: int
     accuracy: float
     modified: int
 
@@ -69,6 +71,7 @@ def in_folder(folder: Path) -> tuple[list[Candidate], list[str]]:
             "config": settings(candidate.config),
             "source": candidate.source,
             "split": candidate.split,
+            "image_size": candidate.image_size,
             "accuracy": candidate.accuracy,
         }
     if sum(known.get(name) != entry for name, entry in entries.items()) >= MANY:
@@ -88,7 +91,8 @@ def _stamp(file: Path) -> list[int]:
 def _read(file: Path, stamp: list[int]) -> Candidate:
     trained = read(file)
     data = trained.data
-    return Candidate(file, trained.config, data.source, data.split, trained.accuracy, stamp[0])
+    of_data = data.source, data.split, data.image_size
+    return Candidate(file, trained.config, *of_data, trained.accuracy, stamp[0])
 
 
 def _stated(file: Path, stamp: list[int], entry: Any) -> Candidate | None:
@@ -96,9 +100,9 @@ def _stated(file: Path, stamp: list[int], entry: Any) -> Candidate | None:
     try:
         if entry["stamp"] != stamp:
             return None
-        texts = str(entry["source"]), str(entry["split"])
+        of_data = str(entry["source"]), str(entry["split"]), int(entry["image_size"])
         config = stored(entry["config"], str(file))
-        return Candidate(file, config, *texts, float(entry["accuracy"]), stamp[0])
+        return Candidate(file, config, *of_data, float(entry["accuracy"]), stamp[0])
     except (KeyError, TypeError, ValueError, AttributeError, UserError):
         return None
 

@@ -145,7 +145,7 @@ def find(
     can tell `way` classes apart. With `own_network` they are of a network in a file of the user's
     own, else of the built-in ones. They are ranked by these rules, in this order:
 
-     1. trained on `split`;
+     1. trained on `split`, or on images of the size of `data`;
      2. of a run of the user's own;
      3. judged for the index of their folder, of these the most accurate on the validation tasks
         nearest to this task, which are the same for all;
@@ -177,7 +177,7 @@ def find(
     def rank(t: Candidate) -> tuple:
         own, found = is_own(t), judged[t.path]
         return (
-            t.split == split,
+            t.split == split if data is None else t.image_size == data.image_size,
             own,
             found.accuracy if found and not own else -1,
             (t.config.way, t.config.shot) == (way, shot),

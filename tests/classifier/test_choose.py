@@ -52,6 +52,15 @@ def test_accuracies_of_tasks_of_different_ways_are_not_compared_as_if_they_were_
     assert found(tmp_path, way, 1) == f"{name}.pkl"
 
 
+def test_weights_for_images_of_the_size_of_the_data_come_first(tmp_path):
+    save_description(tmp_path / "large.pkl", 0.9, image_size=42)
+    save_description(tmp_path / "usual.pkl", 0.8)
+    for size, name in ((28, "usual"), (42, "large"), (105, "large")):
+        data = dataclasses.replace(INDEX, image_size=size)
+        assert found(tmp_path, 5, 1, data=data) == f"{name}.pkl"
+    assert found(tmp_path, 5, 1) == "large.pkl"
+
+
 def test_a_classifier_serves_its_own_number_of_classes_and_fewer(tmp_path):
     save_description(tmp_path / "maml5.pkl", 0.99, algorithm="maml", way=5, train_way=-1)
     save_description(tmp_path / "maml20.pkl", 0.90, algorithm="maml", way=20, train_way=-1)
