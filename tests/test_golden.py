@@ -50,11 +50,19 @@ MORE_CASES = {  # of one checkpoint
 def scores(path, support_x, support_y, query_x, finetune=None, **changes):
     """A checkpoint's scores [15, 5] of the queries. Whatever is called of the library to have them
     is called here; finetune: steps, rate and weight of the entropy."""
-    learner = restore(read(path), WAY, **changes)
+    trained = read(path)
+    learner = restore(trained, WAY, **changes)
+    support_x, query_x = (enlarged(x, trained.data.image_size) for x in (support_x, query_x))
     if finetune:
         learner = FineTune(learner, *finetune)
     *_, adapted = learner.adapt(paddle.to_tensor(support_x), paddle.to_tensor(support_y))
     return learner.predict(adapted, paddle.to_tensor(query_x)).numpy()[0]
+
+
+def enlarged(x, size):
+    """Images as weights take them that were trained on larger ones: pixels are repeated."""
+    nearest = np.arange(size) * SIDE // size
+    return x[..., nearest[:, None], nearest]
 
 
 def task():
