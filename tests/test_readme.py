@@ -51,7 +51,7 @@ ENDLESS = [
     "--split maml",
     "distributed.launch",
     "all_runs.zip",
-    "background_train_val",
+    "protonet_background42",
     "protonet_resnet.pkl",
     "--schedule_from",
     "-m venv",
