@@ -17,13 +17,12 @@ from maml.classifier import measure
 from maml.config import METRIC
 from maml.data import challenge
 from maml.data.arrays import read_arrays
-from maml.data.index import read_index
 from maml.data.splits import BACKGROUND
 from maml.evaluation.options import TestOptions
 from maml.reports.results import read_known, read_reports, write_report
-from maml.system.errors import UserError
 from maml.system.processes import Processes
 from maml.training.checkpoint import Checkpoint
+from maml.training.leakage import find_split
 
 MARKER = "one-shot challenge"
 COPIES = {"distortions_test": 8}
@@ -74,11 +73,11 @@ def measure_challenge(
     Args:
         trained (Checkpoint): the weights.
         runs (str | Path): all_runs.zip, or its folder.
-        folders (Sequence[str]): folders with arrays of a background split, one for each size.
+        folders (Sequence[str]): folders with arrays of background splits, one for each size.
         tasks (int): the number of random runs.
 
     Raises:
-        UserError: if no folder has images of these weights' size.
+        UserError: if no folder has these weights' split in images of their size.
     """
     path = trained.path.with_suffix(".json")
     report = read_known(path, hashlib.sha256(trained.path.read_bytes()).hexdigest())
@@ -86,22 +85,11 @@ def measure_challenge(
     metric, refines = trained.config.algorithm in METRIC, trained.config.algorithm == "protonet"
     kinds = [k for k, c in KINDS.items() if (metric or not c) and (refines or "refine" not in c)]
     if missing := [kind for kind in kinds if kind not in known]:
-        found = _measure(trained, missing, runs, _find(trained, folders), tasks)
+        found = _measure(trained, missing, runs, find_split(trained, folders), tasks)
         known.update({outcome["kind"]: outcome for outcome in found})
         if path.exists() and "method" in report:
             write_report(path, {**report, "challenge": [known[kind] for kind in kinds]})
     return [known[kind] for kind in kinds]
-
-
-def _find(trained: Checkpoint, folders: Sequence[str]) -> str:
-    for folder in folders:
-        index = read_index(folder)
-        if index.split in BACKGROUND and index.image_size == trained.data.image_size:
-            return folder
-    raise UserError(
-        f"{trained.path}: no images of {trained.data.image_size} pixels in {', '.join(folders)}; "
-        f"make_data.py --split background --image-size {trained.data.image_size} makes them"
-    )
 
 
 def _measure(

@@ -50,9 +50,8 @@ def test_images_of_another_size_are_not_taken(weights, raw):
     trained, folder = weights
     small = folder / "small"
     command("data", "--raw", raw, "--split", "background", "--image-size", 20, "--out", small)
-    with pytest.raises(UserError, match="no images of 28 pixels in .*--image-size 28 makes them"):
-        one_shot._find(trained, [str(small)])
-    assert one_shot._find(trained, [str(small), str(folder / "data")]) == str(folder / "data")
+    with pytest.raises(UserError, match="the background split of stand-in, 28 x 28 pixels"):
+        one_shot.measure_challenge(trained, folder / "runs", [str(small)], 5)
 
 
 def test_only_weights_of_background_alphabets_take_part(weights):

@@ -1,10 +1,9 @@
 import dataclasses
 
 import pytest
+from helpers import INDEX
 
 from maml.config import Config
-from maml.data.arrays import Index
-from maml.data.splits import PARTS
 from maml.system import reservation, safe_pickle
 from maml.system.errors import UserError
 from maml.training import names
@@ -18,18 +17,8 @@ def config(tmp_path):
 
 def saved(config, name):
     named = dataclasses.replace(config, name=name)
-    index = Index(
-        "other",
-        "random",
-        0,
-        28,
-        "ink high",
-        "11",
-        dict.fromkeys(PARTS, ""),
-        {"train": [], "val": []},
-    )
     path = names.resume_path(named)
-    RunState(path, named, index, [], [], 1, {"accuracy": 0.5, "epoch": 1}, [], 1.0, "").save()
+    RunState(path, named, INDEX, [], [], 1, {"accuracy": 0.5, "epoch": 1}, [], 1.0, "").save()
 
 
 def released(name_of, config):
