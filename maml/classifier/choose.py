@@ -148,7 +148,7 @@ def find(
      1. trained on `split`, or on images of the size of `data`;
      2. of a run of the user's own;
      3. judged for the index of their folder, of these the most accurate on the validation tasks
-        nearest to this task, which are the same for all;
+        nearest to this task, by the lower end of the interval, since MAML is judged on fewer;
      4. validated on exactly this task;
      5. validated on the same number of classes;
      6. not trained on validation characters, where accuracy says nothing of new ones;
@@ -179,7 +179,7 @@ def find(
         return (
             t.split == split if data is None else t.image_size == data.image_size,
             own,
-            found.accuracy if found and not own else -1,
+            found.at_least if found and not own else -1,
             (t.config.way, t.config.shot) == (way, shot),
             t.config.way == way,
             not t.config.train_on_val,

@@ -117,7 +117,7 @@ def best_of_each_method(every: Sequence[Checkpoint], way: int, shot: int) -> lis
     for trained in every:
         for j in record_of(trained.path).judged if trained.data.split == "random" else ():
             if (j.way, j.shot) == (way, shot):
-                found[j.accuracy, trained.path.stem] = trained
+                found[j.at_least, trained.path.stem] = trained
     ranked = [found[place] for place in sorted(found)]
     best = {trained.config.algorithm: trained for trained in ranked}
     return [best[method] for method in METHODS if method in best]

@@ -39,6 +39,17 @@ class Judged(NamedTuple):
     temperature: float
     quantiles: list[float]
 
+    @property
+    def at_least(self) -> float:
+        """The lower end of the 95% interval of the accuracy (Wilson 1927), to compare weights by.
+
+        Weights judged on few tasks are the most accurate by luck more often than others.
+        """
+        n, z = self.tasks * self.way, 1.96  # a query of each class
+        p = self.accuracy
+        spread = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        return (p + z**2 / (2 * n) - spread) / (1 + z**2 / n)
+
 
 class Strangers(NamedTuple):
     """How well weights tell strangers, queries of classes outside of a task, on test characters.

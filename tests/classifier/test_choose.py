@@ -256,7 +256,7 @@ def test_the_committed_weights_for_usual_tasks():
             for t in rivals
             if t.path.stem in records
         ]
-        assert choice.judged.accuracy == max(f.accuracy for f in found) and len(found) > 1
+        assert choice.judged.at_least == max(f.at_least for f in found) and len(found) > 1
     assert choose.find([folder], 7, 3).chosen.config.algorithm == "protonet"
 
 

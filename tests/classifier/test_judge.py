@@ -131,6 +131,15 @@ def test_the_best_on_the_same_tasks_is_chosen_and_its_accuracy_said(weights):
     assert choose.find([weights], 5, 1).chosen.path.parent.name == "own"
 
 
+def test_a_lucky_accuracy_on_few_tasks_is_not_the_best(weights):
+    """Of 400 queries 99.5% are right, of 20,000 99.0%: the second is surely above 98.8%."""
+    few, many = of(20, 5, 0.995, tasks=20), of(20, 5, 0.99, tasks=1000)
+    assert abs(few.at_least - 0.98195) < 1e-5 and abs(many.at_least - 0.98852) < 1e-5
+    record(weights / "maml_5w1s.pkl", few._replace(way=5, tasks=80))
+    record(weights / "protonet.pkl", many._replace(way=5, tasks=4000))
+    assert choose.find([weights], 5, 5).chosen.path.stem == "protonet"
+
+
 def test_what_was_not_judged_comes_later(weights):
     record(weights / "maml_5w1s.pkl", of(5, 1, 0.3))
     choice = choose.find([weights], 5, 1)
