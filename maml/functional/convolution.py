@@ -16,7 +16,7 @@ from paddle.autograd import PyLayer
 
 from maml.functional.devices import at_once, remembered
 from maml.functional.positions import by_remainder, output_order, rows_of, taps
-from maml.functional.rows import CACHE, append_zero_row, apply
+from maml.functional.rows import CACHE, append_zero_row, apply, zero_row
 from maml.functional.winograd import Tiles, tiles, worth_it
 
 
@@ -163,7 +163,7 @@ class _View:
             for _, gathered in self.reached(k)
         ]
         if rows > self.at.rows_in:  # the input had a row of zeros
-            x.append(paddle.zeros([x[0].shape[0], 1, x[0].shape[2]], x[0].dtype))
+            x.append(zero_row(x[0]))
         return _concatenate(x)
 
     def weights(self, output: _View) -> Tensor:

@@ -33,10 +33,17 @@ def repeat_rows(v: Tensor, rows: int) -> Tensor:
 
 def append_zero_row(x: Tensor) -> Tensor:
     """Append a row of zeros to rows [T, M, C]; the tables of `patches` read the padding from it."""
-    zero = paddle.zeros([x.shape[0], 1, x.shape[2]], x.dtype)
-    # Paddle differentiates a concatenation twice only if all of its parts need gradients.
-    zero.stop_gradient = x.stop_gradient
+    zero = zero_row(x)
+    if not x.stop_gradient:
+        # Paddle differentiates a concatenation twice only if all of its parts need gradients.
+        zero = zero.clone()
+        zero.stop_gradient = False
     return paddle.concat([x, zero], axis=1)
+
+
+def zero_row(x: Tensor) -> Tensor:
+    """Return a constant row of zeros for rows [T, M, C], [T, 1, C]."""
+    return _filled((x.shape[0], 1, x.shape[2]), 0.0, x.dtype)
 
 
 def apply(layer: type[PyLayer], *tensors: Tensor, **constants) -> Tensor:
