@@ -32,7 +32,7 @@ Result = dict[str, Any]
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TASKS: list[Task] = [(5, 1), (5, 5), (20, 1), (20, 5)]
 TEST_TASKS = 10_000  # for each measurement
-STAGES = {"maml_pooled_20w1s"}  # its successor, by the same method on the same tasks, has a row
+STAGES = {"maml_pooled_20w1s", "maml_1100_5w1s"}  # their successors have rows for the same tasks
 KINDS = {  # what predictions come from beside the checkpoint, as flags of evaluate.py
     "": [],
     "fine-tuned": ["--finetune", "20"],
@@ -91,7 +91,8 @@ def list_wanted(config: Config, split: str) -> list[Measurement]:
     ]
     modes = [config.bn_mode] if config.train_on_val else MODES
     plain = [Measurement(*task, bn, "") for task in served for bn in modes]
-    extras = [(task, kind) for task in served for kind in list_extras(config, *task)]
+    improved = served if split == "random" else []  # the table of other splits has no such rows
+    extras = [(task, kind) for task in improved for kind in list_extras(config, *task)]
     return plain + [Measurement(*task, "transductive", kind) for task, kind in extras]
 
 

@@ -27,8 +27,8 @@ def test_what_was_measured_is_kept_beside_measured_weights(weights, monkeypatch)
     trained, folder = weights
     path = trained.path.with_suffix(".json")
     measured = (trained, folder / "runs", [str(folder / "data")], 4)
-    plain, copies, refined = one_shot.measure_challenge(*measured)
-    assert [o["kind"] for o in (plain, copies, refined)] == list(one_shot.KINDS)
+    plain, *others = one_shot.measure_challenge(*measured)
+    assert [o["kind"] for o in (plain, *others)] == list(one_shot.KINDS)
     assert plain["runs"]["run01"] == 0 and 0 <= plain["random_error"] < 0.9
     assert plain["error"] == pytest.approx(sum(plain["runs"].values()) / 2)
     assert not path.exists()  # of weights that no table has
@@ -36,7 +36,7 @@ def test_what_was_measured_is_kept_beside_measured_weights(weights, monkeypatch)
     report = {"method": "protonet", "sha256": sha256, "results": []}
     results.write_report(path, {**report, "challenge": [{**plain, "error": 0.5}]})
     found = one_shot.measure_challenge(*measured)
-    assert found == [{**plain, "error": 0.5}, copies, refined]
+    assert found == [{**plain, "error": 0.5}, *others]
     assert json.loads(path.read_text())["challenge"] == found
     monkeypatch.setattr(one_shot, "_measure", None)
     assert one_shot.measure_challenge(*measured) == found

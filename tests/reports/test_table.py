@@ -50,6 +50,7 @@ def test_what_is_measured_of_each_method():
         (20, 1, "within an alphabet"): "inductive"
     }
     assert {kind for *_, kind in figures("vinyals", algorithm="protonet")} == {""}
+    assert set(figures("maml", way=20)) == {(5, 1, ""), (20, 1, "")}
 
 
 def test_both_modes_are_measured_in_one_go_where_they_have_as_many_queries():
