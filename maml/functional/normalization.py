@@ -5,6 +5,7 @@ Its first and second derivatives have closed forms.
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any, NamedTuple
 
 import paddle
@@ -12,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-from maml.functional.rows import apply, mean_rows, repeat_rows
+from maml.functional.rows import apply, placed, mean_rows, repeat_rows
 from maml.functional.team import Team
 
 EPSILON = 1e-5  # the eps that is added to every variance
@@ -56,29 +57,37 @@ class _BatchNorm(PyLayer):
         if record is not None:
             record.append(Statistics(mean, variance))
         r = paddle.rsqrt(variance + EPSILON)
-        ctx.normal, ctx.r = centred * repeat_rows(r, rows), r
+        ctx.needs, ctx.normal, ctx.r = needs, centred * repeat_rows(r, rows), r
         ctx.save_for_backward(x, gamma)
         return _affine(ctx.normal, gamma, beta)
 
     @staticmethod
     def backward(ctx, g):
         x, gamma = ctx.saved_tensor()
-        return apply(_BatchNormGradient, g, x, gamma, normal=ctx.normal, r=ctx.r)
+        constants = dict(normal=ctx.normal, r=ctx.r, of=ctx.needs)
+        return placed(ctx.needs, apply(_BatchNormGradient, g, x, gamma, **constants))
 
 
 class _BatchNormGradient(PyLayer):
+    """The gradients of those of x, gamma and beta that `of` says need one, and no others.
+
+    PaddlePaddle 2.6 crashes where a layer of our own has an output that is not used.
+    """
+
     @staticmethod
-    def forward(ctx, needs, g, x, gamma, normal, r):
+    def forward(ctx, needs, g, x, gamma, normal, r, of):
         rows = g.shape[1]
         scale = gamma * r
         mean, m = mean_rows(g), mean_rows(g * normal)
         ctx.g, ctx.normal, ctx.r = g.detach(), normal, r
-        ctx.scale, ctx.mean, ctx.m = scale, mean, m
+        ctx.scale, ctx.mean, ctx.m, ctx.needs, ctx.of = scale, mean, m, needs, of
         dx = _affine(g, scale, -scale * mean) - normal * repeat_rows(scale * m, rows)
-        return dx, rows * m, rows * mean
+        return tuple(compress((dx, rows * m, rows * mean), of))
 
     @staticmethod
-    def backward(ctx, a, b, c):
+    def backward(ctx, *cotangents):
+        none = paddle.zeros_like(ctx.m)
+        a, b, c = (none if d is None else d for d in placed(ctx.of, cotangents))
         g, normal, r, scale = ctx.g, ctx.normal, ctx.r, ctx.scale
         rows = g.shape[1]
         mean_a, m_a = mean_rows(a), mean_rows(a * normal)
@@ -87,7 +96,7 @@ class _BatchNormGradient(PyLayer):
         u = g * repeat_rows(b - scale * m_a, rows) - a * repeat_rows(scale * ctx.m, rows)
         along_normal = r * (mean_rows(u * normal) + scale * curvature)
         dx = _affine(u, r, -r * mean_rows(u)) - normal * repeat_rows(along_normal, rows)
-        return dg, dx, r * curvature * rows
+        return placed(ctx.needs, compress((dg, dx, r * curvature * rows), ctx.needs))
 
 
 def _by_column(
@@ -110,6 +119,9 @@ def _batch_norm_native(
 
     It is many times faster than `_BatchNorm`, but is differentiable only once.
     """
+    if gamma.stop_gradient != beta.stop_gradient:  # Paddle has the gradients of both or of none
+        y = _batch_norm_native(x, paddle.ones_like(gamma), paddle.zeros_like(beta), record)
+        return _affine(y, gamma, beta)
     tasks, _, channels = x.shape
     mean = paddle.zeros([tasks * channels], x.dtype)
     variance = paddle.ones([tasks * channels], x.dtype)
@@ -157,8 +169,7 @@ class _TeamBatchNorm(PyLayer):
         mean_all, m_all = ctx.team.mean(paddle.concat([mean, m], axis=1), rows).split(2, axis=1)
         along_normal = _scaled(normal, -scale * m_all * a, -scale * (mean_all + m_all * b))
         dx = _scaled(g, scale, paddle.zeros_like(scale)) + along_normal
-        gradients = dx, rows * m, rows * mean
-        return tuple(d if needed else None for d, needed in zip(gradients, ctx.needs))
+        return placed(ctx.needs, compress((dx, rows * m, rows * mean), ctx.needs))
 
 
 def team_statistics(own: Statistics, rows: int, team: Team) -> Statistics:

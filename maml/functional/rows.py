@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
@@ -44,6 +46,12 @@ def append_zero_row(x: Tensor) -> Tensor:
 def zero_row(x: Tensor) -> Tensor:
     """Return a constant row of zeros for rows [T, M, C], [T, 1, C]."""
     return _filled((x.shape[0], 1, x.shape[2]), 0.0, x.dtype)
+
+
+def placed(needs: Sequence[bool], gradients: Iterable[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return gradients in the places of the tensors that need one, and None in the others."""
+    found = iter(gradients)
+    return tuple(next(found) if need else None for need in needs)
 
 
 def apply(layer: type[PyLayer], *tensors: Tensor, **constants) -> Tensor:

@@ -100,6 +100,25 @@ def test_batch_norm_has_the_same_gradient_for_one_differentiation_as_for_two(rng
         assert relative_error(once.numpy(), twice.numpy()) < 1e-10
 
 
+@pytest.mark.parametrize("constant", [[0], [1], [2], [0, 1], [0, 2], [1, 2]])
+def test_batch_norm_where_some_inputs_are_constants(rng, constant):
+    """As without weights, with frozen ones, or directly on images."""
+    arrays = [rng.standard_normal(shape) for shape in ((2, 6, 3), (2, 1, 3), (2, 1, 3))]
+    free = [k for k in range(3) if k not in constant]
+
+    def f(*given, twice=True):
+        inputs = [paddle.to_tensor(a) for a in arrays]
+        for k, tensor in zip(free, given):
+            inputs[k] = tensor * tensor
+        return fn.batch_norm(*inputs, twice=twice)
+
+    check_twice_differentiable(f, *(arrays[k] for k in free))
+    leaves = fn.leaves([paddle.to_tensor(arrays[k]) for k in free])
+    g = paddle.to_tensor(rng.standard_normal((2, 6, 3)))
+    for once, twice in zip(*(paddle.grad(f(*leaves, twice=t), leaves, g) for t in (False, True))):
+        assert relative_error(once.numpy(), twice.numpy()) < 1e-10
+
+
 def test_batch_norm_with_given_statistics(rng):
     x, other = rng.standard_normal((2, 6, 3)), rng.standard_normal((2, 9, 3))
     gamma, beta = rng.standard_normal((2, 1, 3)), rng.standard_normal((2, 1, 3))

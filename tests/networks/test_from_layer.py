@@ -95,6 +95,18 @@ NETWORKS = {
     "multilayer": lambda: nn.Sequential(
         nn.Flatten(), nn.Linear(64, 9), nn.LayerNorm(9), nn.GELU(), nn.Linear(9, 3)
     ),
+    "normalisation without weights, and of images": lambda: nn.Sequential(
+        nn.BatchNorm2D(1),
+        nn.Conv2D(1, 4, 3, 2, padding=1),
+        nn.BatchNorm2D(4, weight_attr=False),
+        nn.GroupNorm(2, 4, weight_attr=False, bias_attr=False),
+        nn.Conv2D(4, 4, 3),
+        nn.BatchNorm2D(4, weight_attr=False, bias_attr=False),
+        nn.InstanceNorm2D(4, weight_attr=False, bias_attr=False),
+        nn.Flatten(),
+        nn.LayerNorm(16, weight_attr=False),
+        nn.Linear(16, 3),
+    ),
     "separable": Separable,
     "attention": Attention,
     "functional": Functional,
