@@ -215,8 +215,10 @@ def batch_norm(
         >>> fn.batch_norm(x, gamma, beta).numpy().round(3).tolist()
         [[[3.0], [7.0]]]
     """
-    if gamma.shape[0] < x.shape[0]:  # weights that all tasks share
-        gamma, beta = (w.expand([x.shape[0], *w.shape[1:]]) for w in (gamma, beta))
+    gamma, beta = (  # some or all tasks may share them
+        w if w.shape[0] == x.shape[0] else w.expand([x.shape[0], *w.shape[1:]])
+        for w in (gamma, beta)
+    )
     if isinstance(given, Team):
         return apply(_TeamBatchNorm, x, gamma, beta, team=given, record=record)
     if given is not None:

@@ -155,7 +155,7 @@ class LayerNetwork(Network):
     ) -> Tensor:
         """Run the layer on the images of all tasks, [T * N, ...]."""
         tasks, images = x.shape[:2]
-        now = Pass(tasks, True, twice, given, record, check)
+        now = Pass(tasks, twice, given, record, check)
         y = self._run(x.reshape([tasks * images, *x.shape[2:]]), params, now)
         return y.reshape([tasks, images, *y.shape[1:]])
 
@@ -179,7 +179,7 @@ class LayerNetwork(Network):
                     for layer in given
                 ]
             found: list[fn.Statistics] = []
-            now = Pass(1, False, twice, statistics, found, check)
+            now = Pass(1, twice, statistics, found, check)
             outputs.append(self._run(x[t], own, now))
             records.append(found)
         if record is not None:

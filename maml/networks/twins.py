@@ -39,8 +39,6 @@ class Pass:
     """One forward pass: how the tasks lie in the tensors, and batch normalisation's statistics."""
 
     tasks: int
-    merged: bool
-    """whether weights have a leading task axis; else there is one task, with plain weights"""
     twice: bool
     given: list[fn.Statistics | fn.Team] | None = None
     record: list[fn.Statistics] | None = None
@@ -48,10 +46,6 @@ class Pass:
     """whether two ways to compute are compared, for which nothing may be random"""
     normalised: int = field(default=0)
     """layers of batch normalisation that were passed"""
-
-    def weights(self, w: Tensor) -> Tensor:
-        """A layer's weights with a leading task axis, [T, ...] or [1, ...]."""
-        return w if self.merged else w.unsqueeze(0)
 
     def next_statistics(self) -> fn.Statistics | fn.Team | None:
         """The given statistics of the next layer of batch normalisation."""
@@ -85,6 +79,14 @@ def kept_rows(x: Any) -> Tensor | None:
     """The rows that a tensor remembers, unless it was changed in place since."""
     kept = getattr(x, "_rows", None)
     return kept[0] if kept is not None and kept[1] == x.inplace_version else None
+
+
+def of_tasks(w: Tensor, axes: int) -> Tensor:
+    """A layer's weights with a leading task axis, [T, ...] or [1, ...].
+
+    Weights that adapt have it where all tasks run at once. Fixed ones, of `axes` axes, do not.
+    """
+    return w if w.ndim > axes else w.unsqueeze(0)
 
 
 def elementwise(function: Callable) -> Callable:
@@ -149,7 +151,7 @@ def conv(
     groups: int = 1,
 ) -> Tensor:
     """Convolve [T * N, C, H, W] with each task's weights [O, C / groups, KH, KW]."""
-    w = now.weights(weight)
+    w = of_tasks(weight, x.ndim)
     (filters, _, *kernel), size = w.shape[1:], x.shape[2:]
     stride, dilation = pair(stride), pair(dilation)
     padding = paddings(padding, size, kernel, stride, dilation)
@@ -178,7 +180,7 @@ def conv(
         y = y.reshape([tasks, groups, -1, filters // groups]).transpose([0, 2, 1, 3])
         y = y.reshape([tasks, -1, filters])
     if bias is not None:
-        y = y + repeat_rows(now.weights(bias).unsqueeze(1), y.shape[1])
+        y = y + repeat_rows(of_tasks(bias, 1).unsqueeze(1), y.shape[1])
     return from_rows(y, x.shape[0], at.out)
 
 
@@ -220,10 +222,10 @@ def linear(
     now: Pass, x: Tensor, weight: Tensor, bias: Tensor | None = None, name: Any = None
 ) -> Tensor:
     """`paddle.nn.functional.linear`, x [T * N, ..., D] and weights [D, O] of each task."""
-    w = now.weights(weight)
+    w = of_tasks(weight, 2)
     y = paddle.matmul(x.reshape([now.tasks, -1, x.shape[-1]]), w)
     if bias is not None:
-        y = y + now.weights(bias).unsqueeze(1)
+        y = y + of_tasks(bias, 1).unsqueeze(1)
     return y.reshape([*x.shape[:-1], w.shape[-1]])
 
 
@@ -231,7 +233,7 @@ def embedding(
     now: Pass, x: Tensor, weight: Tensor, padding_idx: int | None = None, **_: Any
 ) -> Tensor:
     """`paddle.nn.functional.embedding`, as a product with one-hot vectors."""
-    w = now.weights(weight)
+    w = of_tasks(weight, 2)
     chosen = F.one_hot(x, w.shape[1]).astype(w.dtype)
     if padding_idx is not None:
         chosen = chosen * (x != padding_idx).astype(w.dtype).unsqueeze(-1)
@@ -243,9 +245,9 @@ def per_channel(now: Pass, x: Tensor, scale: Tensor | None, shift: Tensor | None
     """x [T * N, C, ...] times scale plus shift, [C] of each task."""
     rows = to_rows(x, now.tasks)
     if scale is not None:
-        rows = rows * repeat_rows(now.weights(scale).unsqueeze(1), rows.shape[1])
+        rows = rows * repeat_rows(of_tasks(scale, 1).unsqueeze(1), rows.shape[1])
     if shift is not None:
-        rows = rows + repeat_rows(now.weights(shift).unsqueeze(1), rows.shape[1])
+        rows = rows + repeat_rows(of_tasks(shift, 1).unsqueeze(1), rows.shape[1])
     return from_rows(rows, x.shape[0], x.shape[2:])
 
 
@@ -257,7 +259,7 @@ def batch_norm_layer(now: Pass, layer: nn.Layer, x: Tensor) -> Tensor:
     channels, epsilon = x.shape[1], layer._epsilon
     rows = to_rows(x, now.tasks)
     gamma, beta = (
-        None if w is None else now.weights(w).unsqueeze(1) for w in (layer.weight, layer.bias)
+        None if w is None else of_tasks(w, 1).unsqueeze(1) for w in (layer.weight, layer.bias)
     )
     if gamma is None:
         gamma = paddle.ones([1, 1, channels], x.dtype)
@@ -313,9 +315,9 @@ def layer_norm(
     shape = x.shape[-axes:]
     y = y.reshape([now.tasks, -1, math.prod(shape)])
     if weight is not None:
-        y = y * now.weights(weight).reshape([-1, 1, y.shape[-1]])
+        y = y * of_tasks(weight, 1).reshape([-1, 1, y.shape[-1]])
     if bias is not None:
-        y = y + now.weights(bias).reshape([-1, 1, y.shape[-1]])
+        y = y + of_tasks(bias, 1).reshape([-1, 1, y.shape[-1]])
     return y.reshape(x.shape)
 
 
@@ -336,7 +338,7 @@ def prelu(
     now: Pass, x: Tensor, weight: Tensor, data_format: str = "NCHW", name: Any = None
 ) -> Tensor:
     """`paddle.nn.functional.prelu`"""
-    w = now.weights(weight)
+    w = of_tasks(weight, 1)
     negative = -F.relu(-x)
     if w.shape[-1] == 1:
         flat = negative.reshape([now.tasks, -1]) * w

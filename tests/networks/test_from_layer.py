@@ -82,6 +82,13 @@ class Functional(nn.Layer):
         return F.log_softmax(self.out(F.avg_pool2d(h, 2).flatten(1)))
 
 
+def with_frozen(layer, *names):
+    """The layer, of whose parameters some stay as they are."""
+    for name, p in layer.named_parameters():
+        p.stop_gradient = p.stop_gradient or name in names
+    return layer
+
+
 NETWORKS = {
     "plain": lambda: nn.Sequential(
         nn.Conv2D(1, 3, 3, padding=1),
@@ -107,6 +114,7 @@ NETWORKS = {
         nn.LayerNorm(16, weight_attr=False),
         nn.Linear(16, 3),
     ),
+    "frozen": lambda: with_frozen(Residual(), "two.weight", "norm.weight", "project.bias"),
     "separable": Separable,
     "attention": Attention,
     "functional": Functional,
