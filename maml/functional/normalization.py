@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
-from maml.functional.rows import apply, placed, mean_rows, repeat_rows
+from maml.functional.rows import apply, mean_rows, placed, repeat_rows
 from maml.functional.team import Team
 
 EPSILON = 1e-5  # the eps that is added to every variance
