@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from maml.data.tasks import TaskBatch
@@ -26,6 +27,7 @@ TRAINING, VALIDATION, WRONG = (
 )  # blue, orange, vermilion of Okabe & Ito
 COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442")
 MARKS = "osD^v"
+CELL = (1.1, 1.2)  # inches of an image of an episode with its title
 FEWEST_TO_SMOOTH = 5  # points
 
 
@@ -119,19 +121,21 @@ def episode(tasks: TaskBatch, title: str, most: int = 5, most_classes: int = 20)
     shown, shot = labels[:most_classes], np.bincount(support_y).max()
     queries = min(most, np.bincount(query_y, minlength=1).max())
     columns = shot + queries
-    size = (1.1 * columns + 0.6, 1.2 * len(shown) + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = CELL[0] * columns + 0.4, CELL[1] * len(shown) + 0.5
+    figure = Figure(figsize=(width, height))
     some = "" if len(shown) == len(labels) else f"{len(shown)} of {len(labels)} classes, "
     what = "support (blue)" + (" and query" if queries else "")
-    figure.suptitle(f"{title}: {some}{what} of each class", fontsize=10)
-    grid = figure.subplots(len(shown), columns, squeeze=False)
-    for axes in grid.ravel():
-        axes.axis("off")
-    for label, line in zip(shown, grid):
-        for axes, image in zip(line[:shot], support_x[support_y == label]):
-            _show(axes, image, f"class {label}", TRAINING)
-        for axes, image in zip(line[shot:], query_x[query_y == label]):
-            _show(axes, image, f"class {label}")
+    figure.suptitle(f"{title}: {some}{what} of each class", fontsize=10, y=1 - 0.1 / height)
+    # One Axes in inches: an Axes for each image would take ten times longer to draw, while a run
+    # waits.
+    axes = figure.add_axes((0, 0, 1, 1))
+    for row, label in enumerate(shown):
+        known, asked = support_x[support_y == label], query_x[query_y == label][:queries]
+        for column, image in enumerate((*known, *asked)):
+            corner = 0.2 + CELL[0] * column, 0.45 + CELL[1] * row
+            _put(axes, image, corner, f"class {label}", TRAINING if column < shot else "black")
+    axes.axis("off")
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 
 
@@ -275,14 +279,32 @@ def told_pictures(
 def _show(axes: Axes, image: np.ndarray, title: str = "", colour: str = "black") -> None:
     """A drawing [H, W] or [1, H, W] (ink 1), or a picture in colour [3, H, W], in a frame."""
     axes.axis("on")
-    if len(image) == 3 and image.ndim == 3:
-        axes.imshow(image.transpose(1, 2, 0), vmin=0, vmax=1)
-    else:
-        axes.imshow(1 - image.reshape(image.shape[-2:]), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(_shown(image), cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9, color=colour)
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=1 if colour == "black" else 3)
+
+
+def _put(
+    axes: Axes, image: np.ndarray, corner: tuple[float, float], title: str, colour: str
+) -> None:
+    """As `_show`, into a cell of Axes that are measured in inches; `corner` is its upper left."""
+    left, top = corner[0] + 0.1, corner[1] + CELL[1] - CELL[0] + 0.1
+    side = CELL[0] - 0.2
+    extent = (left, left + side, top + side, top)
+    axes.imshow(_shown(image), cmap="gray", vmin=0, vmax=1, extent=extent)
+    line = 1 if colour == "black" else 3
+    frame = Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=line)
+    axes.add_patch(frame)
+    axes.text(left + side / 2, top - 0.06, title, fontsize=9, color=colour, ha="center")
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """What `imshow` takes of a drawing or a picture in colour."""
+    if len(image) == 3 and image.ndim == 3:
+        return image.transpose(1, 2, 0)
+    return 1 - image.reshape(image.shape[-2:])
 
 
 def predictions(task: TaskBatch, predicted: np.ndarray, title: str, most: int = 10) -> Figure:

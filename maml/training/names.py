@@ -68,7 +68,8 @@ def new_name(config: Config) -> str:
     A name is taken where there are files of a run, or where a run is going on. The reservation is
     atomic: of several runs that start at once, each gets a name of its own.
     """
-    for c in _numbered(config):
+    for name in _numbered(config):
+        c = dataclasses.replace(config, name=name)
         if not (resume_path(c).exists() or best_path(c).exists()) and reserve(lock_path(c)):
             return c.name
     raise UserError(f"name {config.name} is taken a thousand times; choose another by --name")
@@ -76,7 +77,10 @@ def new_name(config: Config) -> str:
 
 def resumed_name(config: Config) -> str:
     """Reserve and return the name of the last run that was started with the same settings."""
-    found = [c for c in _numbered(config) if resume_path(c).exists()]
+    logs = Path(config.logdir)
+    names = [name for name in _numbered(config) if (logs / name).exists()]
+    runs = [dataclasses.replace(config, name=name) for name in names]
+    found = [c for c in runs if resume_path(c).exists()]
     if not found:
         raise UserError(
             f"{resume_path(config)}: not found, so nothing can be resumed; start without --resume"
@@ -96,6 +100,6 @@ def resumed_name(config: Config) -> str:
     raise UserError(obstacle(*states[0]))
 
 
-def _numbered(config: Config) -> list[Config]:
-    numbered = (f"{config.name}-{n}" for n in range(2, 1000))
-    return [config, *(dataclasses.replace(config, name=name) for name in numbered)]
+def _numbered(config: Config) -> list[str]:
+    """The names of runs of `config`, in the order in which they are taken."""
+    return [config.name, *(f"{config.name}-{n}" for n in range(2, 1000))]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from maml.data.pictures import Pictures
 from maml.data.tasks import Picks, TaskBatch, TaskIndices
@@ -69,8 +70,15 @@ def test_predictions_mark_the_wrong_ones():
 def test_an_episode_shows_support_and_queries_of_each_class(rng):
     x, y = rng.random((2, 6, 1, 8, 8)), np.tile([0, 1, 2, 0, 1, 2], (2, 1))
     figure = plots.episode(TaskBatch(x, y, x, y), "a task", most=1)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [f"class {k}" for k in (0, 1, 2) for _ in range(3)]
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == [
+        f"class {k}" for k in (0, 0, 0, 1, 1, 1, 2, 2, 2)
+    ]
+    shown = [image.get_array() for image in axes.images]
+    numbers = [0, 3, 0, 1, 4, 1, 2, 5, 2]  # both of the support, and the first query
+    assert all(np.allclose(a, 1 - x[0, n, 0]) for a, n in zip(shown, numbers, strict=True))
+    frames = [to_hex(frame.get_edgecolor()).upper() for frame in axes.patches]
+    assert frames == [plots.TRAINING, plots.TRAINING, "#000000"] * 3
     assert "a task" in figure.get_suptitle() and "support (blue) and query" in figure.get_suptitle()
     few = plots.episode(TaskBatch(x, y, x, y), "a task", most_classes=2)
     assert "2 of 3 classes" in few.get_suptitle()
