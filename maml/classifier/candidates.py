@@ -1,8 +1,9 @@
-"""What a search for weights knows of each file, which a folder's index keeps for the next search.
+"""What a search for weights knows of each file: its description, with which the file begins.
 
-Reading a file of weights takes milliseconds, so a folder with many of them gets an index of their
-descriptions. What the index says of a file counts only while the file has the same size, inode and
-times. Without an index, or where it is damaged or cannot be written, the files themselves are read.
+Files of earlier versions lack it, and reading them takes milliseconds, so a folder with many of
+them gets an index of their descriptions. What the index says of a file counts only while the file
+has the same size, inode and times. Without an index, or where it is damaged or cannot be written,
+these files are read as a whole.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import contextlib
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maml.config import Config, stored
+from maml.system import safe_pickle
 from maml.system.errors import UserError
-from maml.training.checkpoint import Checkpoint, read, serves, settings
+from maml.training.checkpoint import Checkpoint, read, serves
 
 INDEX = ".candidates.json"
 MANY = 100
-"""files that a search has to read before it writes the index anew"""
+"""files without a description that a search has to read before it writes the index anew"""
 
 
 @dataclass(frozen=True)
@@ -61,22 +64,31 @@ def in_folder(folder: Path) -> tuple[list[Candidate], list[str]]:
     for file in sorted(folder.glob("*.pkl")):
         try:
             stamp = _stamp(file)
-            candidate = _stated(file, stamp, known.get(file.name)) or _read(file, stamp)
+            candidate = _stated(file, stamp, safe_pickle.describe(file))
+            if candidate is None:
+                candidate, entries[file.name] = _without_description(
+                    file, stamp, known.get(file.name)
+                )
         except UserError as error:
             passed_over.append(str(error))
             continue
         found.append(candidate)
-        entries[file.name] = {
-            "stamp": stamp,
-            "config": settings(candidate.config),
-            "source": candidate.source,
-            "split": candidate.split,
-            "image_size": candidate.image_size,
-            "accuracy": candidate.accuracy,
-        }
     if sum(known.get(name) != entry for name, entry in entries.items()) >= MANY:
         _write_index(folder, entries)
     return found, passed_over
+
+
+def first(ranked: Iterable[Candidate], passed_over: list[str]) -> Checkpoint | None:
+    """Return the first checkpoint that is whole, and add to `passed_over` why those before are not.
+
+    None is returned where there is none: a description says nothing of the rest of its file.
+    """
+    for candidate in ranked:
+        try:
+            return candidate.read()
+        except UserError as error:
+            passed_over.append(str(error))
+    return None
 
 
 def _stamp(file: Path) -> list[int]:
@@ -88,22 +100,32 @@ def _stamp(file: Path) -> list[int]:
     return [status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino]
 
 
-def _read(file: Path, stamp: list[int]) -> Candidate:
+def _without_description(file: Path, stamp: list[int], entry: Any) -> tuple[Candidate, dict]:
+    """Return the candidate of a file of an earlier version, and its entry of the index.
+
+    The file is read where `entry` is of another state of it, or is no entry.
+    """
+    if isinstance(entry, dict) and entry.get("stamp") == stamp:
+        if candidate := _stated(file, stamp, entry):
+            return candidate, entry
     trained = read(file)
     data = trained.data
     of_data = data.source, data.split, data.image_size
-    return Candidate(file, trained.config, *of_data, trained.accuracy, stamp[0])
+    candidate = Candidate(file, trained.config, *of_data, trained.accuracy, stamp[0])
+    return candidate, {"stamp": stamp, **trained.description()}
 
 
-def _stated(file: Path, stamp: list[int], entry: Any) -> Candidate | None:
-    """What an entry of the index says of a file; nothing where it is of another state of it."""
+def _stated(file: Path, stamp: list[int], description: Any) -> Candidate | None:
+    """The candidate of a file with this description; None where it is no description."""
     try:
-        if entry["stamp"] != stamp:
-            return None
-        of_data = str(entry["source"]), str(entry["split"]), int(entry["image_size"])
-        config = stored(entry["config"], str(file))
-        return Candidate(file, config, *of_data, float(entry["accuracy"]), stamp[0])
-    except (KeyError, TypeError, ValueError, AttributeError, UserError):
+        of_data = (
+            str(description["source"]),
+            str(description["split"]),
+            int(description["image_size"]),
+        )
+        config = stored(description["config"], str(file))
+        return Candidate(file, config, *of_data, float(description["accuracy"]), stamp[0])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, UserError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,9 +199,11 @@ def find(
         )
 
     found = sorted(filter(serves, every), key=rank, reverse=True)
-    if not found:
+    chosen = candidates.first(found, passed_over)
+    if chosen is None:
         raise UserError(_why_none(folders, every, way, shot, algorithm, data))
-    return Choice(found[0].read(), found, passed_over, judged[found[0].path])
+    whole = list(itertools.dropwhile(lambda t: t.path != chosen.path, found))
+    return Choice(chosen, whole, passed_over, judged[chosen.path])
 
 
 def _why_none(

@@ -13,6 +13,7 @@ import numpy as np
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from maml.classifier import candidates
 from maml.classifier.candidates import Candidate
 from maml.classifier.choose import candidates_in
 from maml.config import METRIC
@@ -64,9 +65,13 @@ def find_models(*folders: str | Path) -> dict[str, Checkpoint]:
             model.accuracy,
         )
 
-    models = sorted(candidates_in(folders)[0], key=rank)
-    best = {model.config.algorithm: model for model in models}  # the last one has the best rank
-    found = {name: best[name].read() for name in ALGORITHMS if name in best}
+    every, passed_over = candidates_in(folders)
+    best_first = sorted(every, key=rank)[::-1]
+    found = {}
+    for name in ALGORITHMS:
+        of_method = (model for model in best_first if model.config.algorithm == name)
+        if chosen := candidates.first(of_method, passed_over):
+            found[name] = chosen
     if not found:
         raise UserError(
             f"{', '.join(map(str, folders)) or 'no folder of weights here'}: no checkpoint of "

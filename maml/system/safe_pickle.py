@@ -2,13 +2,17 @@
 
 A file is written whole or not at all. Only operations and names on allow-lists are read, so that no
 code in a file is ever executed. The pickle is followed by the SHA-256 of its bytes. `load` checks
-this sum, which `pickle.load` ignores.
+this sum, which `pickle.load` ignores. A file may begin with a description, which `describe` reads
+without the rest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import itertools
+import json
 import pickle
 import pickletools
 from collections.abc import Mapping
@@ -21,6 +25,8 @@ from maml.system import files
 from maml.system.errors import UserError
 
 FORMAT = 2
+DESCRIPTION = "description"
+HEAD = 1 << 14  # bytes at the beginning of a file, which hold its description
 DIGEST = hashlib.sha256().digest_size
 
 # `save` writes only these operations and the names in `_FOUND`. All others are refused before
@@ -125,18 +131,42 @@ def _read(content: bytes) -> Any:
     return plain(_Unpickler(io.BytesIO(pickled)).load(), 0)
 
 
-def save(state: dict[str, Any], path: str | Path) -> None:
+def save(state: dict[str, Any], path: str | Path, description: Any = None) -> None:
     """Write a state to a file, whole or not at all.
 
     Args:
         state (dict[str, Any]): builtin values and NumPy arrays, in dicts, lists and tuples.
         path (str | Path): the file.
+        description (Any): values of JSON that `describe` returns, in a few kilobytes; None for none.
 
     Raises:
         UserError: if the file cannot be written.
     """
-    pickled = pickle.dumps({"format": FORMAT, **state}, protocol=4)
+    begin = {} if description is None else {DESCRIPTION: json.dumps(description)}
+    pickled = pickle.dumps({"format": FORMAT, **begin, **state}, protocol=4)
     files.write({Path(path): lambda file: file.write(pickled + hashlib.sha256(pickled).digest())})
+
+
+def describe(path: str | Path) -> Any:
+    """Return the description at the beginning of a file, which `save` was given.
+
+    The rest of the file is not read, so it may be damaged. None is returned where a file has no
+    description, as those of earlier versions, or is none that `save` wrote.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with contextlib.suppress(ValueError, TypeError, RecursionError):  # the head of any other file
+        values = (value for _, value, _ in pickletools.genops(head) if value is not None)
+        _, _, *beginning, text = itertools.islice(values, 6)  # behind protocol and frame
+        if beginning == ["format", FORMAT, DESCRIPTION]:
+            return json.loads(text)
+    return None
 
 
 def load(path: str | Path, kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
@@ -167,4 +197,5 @@ def load(path: str | Path, kinds: Mapping[str, type] | None = None) -> dict[str,
                 f"{path}: is not a checkpoint of train.py's for this, its {key!r} is no"
                 f" {kind.__name__}"
             )
+    state.pop(DESCRIPTION, None)
     return state

@@ -121,9 +121,19 @@ class Checkpoint:
             **({"ancestors": [a.state() for a in self.ancestors]} if self.ancestors else {}),
         }
 
+    def description(self) -> dict[str, Any]:
+        """What a search for weights looks at, which the file begins with."""
+        return {
+            "config": settings(self.config),
+            "source": self.data.source,
+            "split": self.data.split,
+            "image_size": self.data.image_size,
+            "accuracy": self.accuracy,
+        }
+
     def save(self) -> None:
         """Write it to `path`, whole or not at all."""
-        safe_pickle.save(self.state(), self.path)
+        safe_pickle.save(self.state(), self.path, self.description())
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""The index by which a search knows files of weights without reading them."""
+"""Descriptions of files of weights, and the index of files without one: a search reads no weights."""
 
+import dataclasses
 import json
 import os
 
@@ -8,15 +9,24 @@ from helpers import save_description
 
 from maml.classifier import candidates, choose
 from maml.classifier.candidates import INDEX
+from maml.draw.server import find_models
 from maml.system import safe_pickle
+from maml.training.checkpoint import read
+
+
+def save_older(path, accuracy):
+    """Write a checkpoint as earlier versions did, without a description."""
+    state = safe_pickle.load(save_description(path, accuracy))
+    safe_pickle.save(state, path)
+    return path
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Three files of weights; as many are many enough for an index."""
+    """Three older files of weights; as many are many enough for an index."""
     monkeypatch.setattr(candidates, "MANY", 3)
     for n in range(3):
-        save_description(tmp_path / f"{n}.pkl", 0.5 + n / 100)
+        save_older(tmp_path / f"{n}.pkl", 0.5 + n / 100)
     return tmp_path
 
 
@@ -41,6 +51,32 @@ def described(folder):
     return {t.path.name: t for t in choose.candidates_in([folder])[0]}
 
 
+def test_a_described_file_is_read_only_if_it_is_chosen(tmp_path, reads):
+    names = [save_description(tmp_path / f"{n}.pkl", 0.5 + n / 100).name for n in range(3)]
+    assert sorted(described(tmp_path)) == names and reads == []
+    assert search(tmp_path).chosen.accuracy == 0.52 and reads == ["2.pkl"]
+
+
+def test_a_description_says_what_is_in_the_file(tmp_path):
+    new, old = save_description(tmp_path / "new.pkl", 0.6), save_older(tmp_path / "old.pkl", 0.6)
+    assert safe_pickle.describe(new) == read(new).description() == read(old).description()
+    assert safe_pickle.describe(old) is None
+    first, second = described(tmp_path).values()
+    assert dataclasses.replace(second, path=new, modified=first.modified) == first
+
+
+def test_what_is_damaged_behind_its_description_is_passed_over(tmp_path):
+    for n in range(3):
+        save_description(tmp_path / f"{n}.pkl", 0.5 + n / 100)
+    with open(tmp_path / "2.pkl", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+    choice = search(tmp_path)
+    assert choice.chosen.path.name == "1.pkl" and "2.pkl: is not a" in choice.passed_over[0]
+    assert [t.path.name for t in choice.candidates] == ["1.pkl", "0.pkl"]
+    assert find_models(tmp_path)["protonet"].path.name == "1.pkl"
+
+
 def test_a_second_search_reads_what_it_chooses_alone(folder, reads):
     first = search(folder)
     assert sorted(reads) == ["0.pkl", "1.pkl", "2.pkl", "2.pkl"]
@@ -62,7 +98,7 @@ def test_the_index_leaves_no_other_file_and_forgets_what_is_gone(folder):
     (folder / "2.pkl").unlink()
     assert search(folder).chosen.path.name == "1.pkl"
     for n in range(3, 6):
-        save_description(folder / f"{n}.pkl", 0.4)
+        save_older(folder / f"{n}.pkl", 0.4)
     search(folder)
     assert sorted(json.loads((folder / INDEX).read_text())) == [f"{n}.pkl" for n in (0, 1, 3, 4, 5)]
 
@@ -71,7 +107,7 @@ def test_the_index_leaves_no_other_file_and_forgets_what_is_gone(folder):
 def test_a_changed_file_of_the_same_size_and_time_is_read_again(folder, in_place):
     search(folder)
     before = (folder / "0.pkl").stat()
-    other = save_description(folder / "other", 0.99)
+    other = save_older(folder / "other", 0.99)
     if in_place:
         (folder / "0.pkl").write_bytes(other.read_bytes())
     else:

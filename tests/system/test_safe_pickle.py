@@ -30,6 +30,35 @@ def test_what_is_saved_is_read_back(tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.pkl"]
 
 
+def test_a_description_is_read_without_the_rest(tmp_path):
+    path, described = tmp_path / "a.pkl", {"words": "字" * 600, "number": 0.5}
+    safe_pickle.save(STATE, path, described)
+    assert safe_pickle.load(path).keys() == {"format", *STATE}
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"weights")])
+    assert safe_pickle.describe(path) == described
+    for end in range(0, whole.index(b"weights") - 100, 50):
+        path.write_bytes(whole[:end])
+        assert safe_pickle.describe(path) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps({"format": 2, "description": 3}),
+        pickle.dumps({"format": 2, "description": "[" * 9_000}),
+        pickle.dumps({"format": 3, "description": "{}"}, protocol=4),
+        pickle.dumps([os.getcwd]),
+        b"\x80\x04\x8e" + b"\xff" * 8,
+        b"I9\nx",
+        b"",
+    ],
+)
+def test_other_files_have_no_description(tmp_path, content):
+    (tmp_path / "a.pkl").write_bytes(content)
+    assert safe_pickle.describe(tmp_path / "a.pkl") is None
+
+
 def test_damaged_files_are_refused_in_a_sentence(tmp_path):
     path = tmp_path / "a.pkl"
     safe_pickle.save(STATE, path)
