@@ -137,7 +137,7 @@ def save(state: dict[str, Any], path: str | Path, description: Any = None) -> No
     Args:
         state (dict[str, Any]): builtin values and NumPy arrays, in dicts, lists and tuples.
         path (str | Path): the file.
-        description (Any): values of JSON that `describe` returns, in a few kilobytes; None for none.
+        description (Any): what `describe` returns, a few kilobytes of JSON's values; None for none.
 
     Raises:
         UserError: if the file cannot be written.

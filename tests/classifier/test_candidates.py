@@ -1,4 +1,4 @@
-"""Descriptions of files of weights, and the index of files without one: a search reads no weights."""
+"""A search reads descriptions of files of weights, or an index of files without one."""
 
 import dataclasses
 import json
