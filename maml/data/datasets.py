@@ -93,10 +93,13 @@ class Omniglot(ImageDataset):
         root (str | Path): folder or zip of the raw data, in any form that make_data.py reads.
         mode (str): the part: "train", "val" or "test".
         image_size (int): side of the images in pixels, 8 to 105.
-        split (str): "random", "maml", "groups" or "background", see docs/data.md.
+        split (str): "random", "maml", "groups", "background", "background-alphabets" or "vinyals",
+            see docs/data.md.
         seed (int): seed of the split.
         transform (Callable | None): takes a PIL image; None for arrays [1, H, W] float32.
         download (bool): fetch Omniglot (15 MB) to `root` if it is not there.
+        lists (str | Path | None): folder with the lists of the split "vinyals", whose classes are
+            rotations of characters.
 
     Raises:
         UserError: if the raw data are not there or cannot be read, or there is no such part.
@@ -119,6 +122,7 @@ class Omniglot(ImageDataset):
         seed: int = 0,
         transform: Transform | None = None,
         download: bool = False,
+        lists: str | Path | None = None,
     ):
         _check_mode(mode, PARTS)
         if download and not Path(root).exists():
@@ -126,7 +130,7 @@ class Omniglot(ImageDataset):
         if not Path(root).exists():
             raise UserError(f"{root}: no such folder or zip; download=True fetches Omniglot")
         characters = find_characters(root)
-        rows = split_characters(characters, split, seed)[mode]
+        rows = split_characters(characters, split, seed, lists)[mode]
         images = read_drawings(characters, {mode: rows}, image_size)[mode]
         labels = np.arange(len(rows)).repeat(images.shape[1])
         super().__init__(images.reshape(-1, *images.shape[2:]), labels, rows, transform)

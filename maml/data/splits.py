@@ -131,7 +131,7 @@ def split_characters(
         return {"train": background[:train], "val": background[train:], "test": test}
     if lists is None:
         raise UserError(
-            "--split vinyals needs --lists, the folder with train.txt, val.txt and test.txt"
+            "split vinyals needs lists, the folder with train.txt, val.txt and test.txt"
         )
     return _listed(Path(lists), set(names))
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 import maml
 from maml.data import EpisodeSampler, Form, ImageFolder, Omniglot, arrays, stand_in
+from maml.data.raw import find_characters
 from maml.data.tasks import TaskSampler
 from maml.system.errors import UserError
 
@@ -57,6 +58,21 @@ def test_omniglot_is_what_the_arrays_hold(drawings, part):
         np.testing.assert_array_equal(same, image)
         assert also == label and dataset.labels[number] == label
     assert data.pixels is None and data.shape == (1, 28, 28)
+
+
+def test_omniglot_by_lists_is_what_its_arrays_hold(drawings, tmp_path):
+    """Each rotation of a character is a class."""
+    names = [character.name for character in find_characters(drawings / "raw")]
+    for part, name in zip(("train", "val", "test"), names):
+        (tmp_path / f"{part}.txt").write_text(f"{name}/rot000\n{name}/rot270\n")
+    dataset = Omniglot(drawings / "raw", "val", split="vinyals", lists=tmp_path)
+    images, index = arrays.convert(drawings / "raw", 28, "vinyals", 0, tmp_path)
+    assert dataset.classes == index.rows["val"] and dataset.classes[1].endswith("rot270")
+    image, label = dataset[33]
+    np.testing.assert_allclose(image * 255, images["val"][1, 13], rtol=1e-6)
+    assert label == 1 and len(dataset) == 40
+    with pytest.raises(UserError, match="^split vinyals needs lists"):
+        Omniglot(drawings / "raw", split="vinyals")
 
 
 def test_a_folder_is_what_its_arrays_hold(photos):

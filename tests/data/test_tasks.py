@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maml.data.banks import ClassImages
 from maml.data.distortions import with_distortions
 from maml.data.tasks import AlphabetSampler, TaskSampler
 from maml.system.errors import UserError
@@ -338,23 +339,32 @@ def test_within_alphabets_the_drawer_is_one_of_its_own(rng):
     assert all(len({*a}) == len({*b}) == 1 and a[0] != b[0] for a, b in zip(support[1], query[1]))
 
 
+ALPHABETS = [f"alphabet {n % 7}" for n in range(300)]
+STREAMS = {
+    "way 5": (5, {"rotations": True}, "63efd811df43b586"),
+    "way 20": (20, {"rotations": True}, "a5ba28911d0e9105"),
+    "way 60": (60, {"rotations": True}, "faea362e58072064"),
+    "alphabets": (5, {"rotations": True, "alphabets": ALPHABETS}, "c6627e5541109c4c"),
+    "replacement": (20, {"replacement": True}, "23e017f2496d29b5"),
+    "drawers": (20, {"by_drawer": True}, "ec8998f9e7baa8bc"),
+    "rows": (5, {"rows": np.arange(0, 300, 3)}, "10c8f0c7a30ad0cd"),
+    "within alphabets": (20, {"names": [f"{a}/x" for a in ALPHABETS]}, "02ae71873272c4af"),
+    "unequal": (5, {}, "93d5c649259a539b"),
+}
+
+
 @pytest.mark.both_paddles
-@pytest.mark.parametrize(
-    "way, alphabets, digest",
-    [
-        (5, 0, "63efd811df43b586"),
-        (20, 0, "a5ba28911d0e9105"),
-        (60, 0, "faea362e58072064"),
-        (5, 7, "c6627e5541109c4c"),
-    ],
-)
-def test_tasks_are_the_same_in_every_version_of_numpy(way, alphabets, digest):
-    """The other PaddlePaddle has NumPy 1, which leaves what it partitions in another order."""
-    of_class = [f"alphabet {n % alphabets}" for n in range(300)] if alphabets else None
-    rng, found = np.random.default_rng(1), hashlib.sha256()
+@pytest.mark.parametrize("name", STREAMS)
+def test_tasks_are_the_same_in_every_version(name):
+    """Of this program, and of NumPy: NumPy 1 leaves what it partitions in another order."""
+    way, options, digest = STREAMS[name]
+    kind = AlphabetSampler if "names" in options else TaskSampler
     images = np.zeros((300, 20, 1, 2, 2), np.uint8)
-    sampler = TaskSampler(images, way, 1, 5, rng, rotations=True, alphabets=of_class)
-    for picks in sampler.indices(200):
+    if name == "unequal":
+        counts = np.array([6, 13, 8] * 100)
+        images = ClassImages(images[:150].reshape(-1, 1, 2, 2), counts.cumsum() - counts, counts)
+    rng, found = np.random.default_rng(1), hashlib.sha256()
+    for picks in kind(images, way=way, shot=1, query=5, rng=rng, **options).indices(200):
         for values in picks:
             found.update(values.astype("<i8").tobytes())
     assert found.hexdigest()[:16] == digest
