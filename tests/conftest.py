@@ -13,6 +13,7 @@ for name, value in device.environment().items():
 os.environ.pop("MAML_CHECKPOINTS", None)  # whoever runs the tests may have weights of his own
 
 import archive_server
+import left_behind
 import numpy as np
 import paddle
 import pytest
@@ -21,6 +22,10 @@ from helpers import ROOT, train
 from maml.data import stand_in
 from maml.data.arrays import convert, save_arrays
 from maml.system.processes import Processes
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(left_behind.OfSession(config))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import tempfile
 
 import pytest
 from helpers import ROOT, script
@@ -87,6 +88,7 @@ def test_star_gives_what_is_public():
 def test_examples_run(tests, tmp_path, monkeypatch):
     """In a folder of their own, each with only the names that it imports itself."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     said = []
     for test in tests:
         test.globs = {"__name__": "example"}

@@ -1,9 +1,12 @@
 """Nothing outlives a program that is killed; and what other tests look for would be found."""
 
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import uuid
+from types import SimpleNamespace
 
 import left_behind
 import pytest
@@ -73,3 +76,40 @@ def test_what_is_left_is_found(tmp_path, monkeypatch, leave):
             clear = leave(tmp_path)
     finally:
         clear()
+
+
+def finish(plugin):
+    """End a session with this plugin, and return its status."""
+    session = SimpleNamespace(exitstatus=pytest.ExitCode.OK)
+    hook = plugin.pytest_sessionfinish(session)
+    next(hook)
+    with pytest.raises(StopIteration):
+        next(hook)
+    return session.exitstatus
+
+
+@pytest.mark.skipif(not left_behind.SHARED.is_dir(), reason="looks as Linux does")
+def test_a_session_that_leaves_something_fails(tmp_path, monkeypatch):
+    """It, or a worker of it, which tells it at its end."""
+    for name in ("TMPDIR", left_behind.MARK, "PYTEST_DEBUG_TEMPROOT"):
+        monkeypatch.setenv(name, str(tmp_path))  # and as before, after this test
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    said = []
+    writer = SimpleNamespace(line=lambda text, **style: said.append(text))
+    config = SimpleNamespace(get_terminal_writer=lambda: writer)
+    plugin = left_behind.OfSession(config)
+    plugin.pytest_sessionstart()
+    worker = SimpleNamespace(workeroutput={}, get_terminal_writer=lambda: writer)
+    with socket.create_server(("127.0.0.1", 0)) as left:
+        finish(left_behind.OfSession(worker))
+        port = left.getsockname()[1]
+    plugin.pytest_testnodedown(SimpleNamespace(workeroutput=worker.workeroutput), None)
+    plugin.pytest_testnodedown(SimpleNamespace(), "it crashed")
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        name = os.path.basename(file.name)
+    assert finish(plugin) == pytest.ExitCode.TESTS_FAILED
+    assert said == [f"\nThe tests left behind ports: {port}; temporary files: {name}"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    plugin = left_behind.OfSession(config)
+    plugin.pytest_sessionstart()
+    assert finish(plugin) == pytest.ExitCode.OK and len(said) == 1
