@@ -2,9 +2,9 @@
 """Train on colour images of 84 x 84 pixels, as those of mini-ImageNet: seconds a step, and memory.
 
 Each row is a run of train.py on invented images: Conv4 (network pooled) and the residual network of
-examples/resnet.py, by Prototypical Networks and by second-order MAML, 5-way 1-shot with 15 queries
-of each class, in one process. Seconds a step are of the training, with the validation of two tasks
-at its end; those of the processor are of the whole run, its start included.
+examples/resnet.py, by Prototypical Networks and by second-order MAML, in one process. A step is one
+5-way 1-shot task with 15 queries of each class. Seconds a step are of the training, with the
+validation of two tasks at its end; those of the processor are of the whole run, its start included.
 
 example:
   python benchmarks/colour.py
@@ -31,7 +31,7 @@ SIDE, CLASSES, EACH = 84, 40, 20
 NETWORKS = {"Conv4": "pooled", "residual": f"{ROOT}/examples/resnet.py:four"}
 METHODS = {
     "protonet": ["--meta_batch_size", "1"],
-    "maml": ["--meta_batch_size", "4", "--inner_steps", "5", "--inner_steps_test", "5"],
+    "maml": ["--meta_batch_size", "1", "--inner_steps", "5", "--inner_steps_test", "5"],
 }
 
 
