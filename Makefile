@@ -9,12 +9,13 @@ BIN = $(VENV)/bin
 # The two builds of PaddlePaddle own the same folder, so one of them is chosen here.
 REQUIREMENTS ?= $(if $(shell nvidia-smi -L 2>/dev/null),requirements.txt,requirements-cpu.txt)
 OLD_VENV ?= .venv-paddle-2.6
+LOWEST_VENV ?= .venv-lowest
 DEMO = log/demo
 
-.PHONY: help demo test test-2.6 test-all table notebook lint setup clean
+.PHONY: help demo test test-2.6 test-lowest test-all table notebook lint setup clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready  ## make the virtual environment
 
@@ -47,6 +48,15 @@ test-2.6:  ## the tests that prove PaddlePaddle 2.6.2
 		$(MAKE) --no-print-directory $(OLD_VENV)/ready && $(OLD_VENV)/bin/python -m pytest -n auto -m both_paddles; \
 	else echo "skipped: there is no PaddlePaddle 2.6.2 for Python 3.13 or newer"; fi
 
+$(LOWEST_VENV)/ready: requirements-cpu.txt requirements-dev.txt
+	"$(PYTHON)" -m venv --clear $(LOWEST_VENV)
+	sed 's/>=/==/' requirements-cpu.txt > $(LOWEST_VENV)/requirements.txt
+	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOWEST_VENV)/requirements.txt -r requirements-dev.txt
+	touch $@
+
+test-lowest: $(LOWEST_VENV)/ready  ## the same tests with the oldest packages that are allowed: make test-lowest PYTHON=python3.10
+	$(LOWEST_VENV)/bin/python -m pytest -n auto -m both_paddles
+
 PYTHONS = 3.10 3.11 3.12 3.13
 
 test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and 50 killed training runs
@@ -54,6 +64,7 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 		if python=$$(command -v python$$version); then \
 			$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version OLD_VENV=.venv-$$version-paddle-2.6 || exit 1; \
 		else echo "skipped: there is no python$$version on this machine"; fi; done
+	@if python=$$(command -v python3.10); then $(MAKE) --no-print-directory test-lowest PYTHON="$$python"; fi
 	$(BIN)/python tests/crash/kills.py --kills 50
 
 table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables of README and docs
@@ -69,4 +80,4 @@ lint: $(VENV)/ready  ## style and types: ruff's checks and format, mypy
 	$(BIN)/mypy
 
 clean:  ## remove environments, demo data, and all logs with what --resume needs
-	rm -rf $(VENV) $(OLD_VENV) .venv-3.* log data/demo data/stand-in .pytest_cache
+	rm -rf $(VENV) $(OLD_VENV) $(LOWEST_VENV) .venv-3.* log data/demo data/stand-in .pytest_cache
