@@ -55,11 +55,14 @@ ENDLESS = [
     "protonet_resnet.pkl",
     "--schedule_from",
     "-m venv",
+    "examples/fonts.py",
+    "examples/digits.py",
 ]
-"""commands that need the network, a browser, real Omniglot or other machines, or that write here"""
+"""commands that need the network, a browser, real Omniglot, other packages or machines, or that write
+here"""
 DOORS = {"make_data.py": "data", "train.py": "train", "evaluate.py": "evaluate"}
 """scripts, and the modules of maml.cli whose main they call"""
-ELSEWHERE = {"git", "cd", "flask", "source", "visualdl"}
+ELSEWHERE = {"apt-get", "git", "cd", "flask", "source", "visualdl"}
 
 
 def blocks(path, language):
@@ -216,6 +219,15 @@ def shortened(command):
     return [*words, *short]
 
 
+def write_photos(raw, folder):
+    """Write small pictures of six drawings of each character, in classes within groups."""
+    for path in sorted(raw.rglob("*_0[1-6].png")):
+        place = folder / path.parent.parent.name / f"of {path.parent.name}"
+        place.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            image.convert("L").resize((28, 28)).save(place / path.name)
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
     """A folder like the project's root after the data were put in place, with short runs under the
@@ -237,6 +249,8 @@ def workplace(tmp_path_factory):
     for part, chosen in (("train", rows[:60]), ("val", rows[60:80]), ("test", rows[80:])):
         (lists / f"{part}.txt").write_text("\n".join(f"{row}/rot090" for row in chosen))
     drawings = sorted(raw.rglob("*.png"))[::20]
+    write_photos(raw, folder / "photos")
+    (folder / "data" / "printed").symlink_to(folder / "photos")
     for name, path in zip(("anchor", "boat", "cross"), drawings):
         (folder / "mine" / name).mkdir(parents=True)
         with Image.open(path) as image:

@@ -10,7 +10,7 @@ from maml.classifier.judge import judge
 from maml.config import MODES
 from maml.reports import cost, plots, results, settings, table
 from maml.reports.figures import as_png
-from maml.system import errors, files
+from maml.system import device, errors, files
 from maml.system.progress import watched
 
 QUERIES = 5000
@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = arguments.checkpoints
     if not folder.is_dir():
         raise errors.UserError(f"{folder}: no such folder; name the weights by --checkpoints")
+    device.use_device(False)
     named = [folder / f"{name}.pkl" for name in arguments.names]
     paths = named or sorted(folder.glob("*.pkl"))
     if not (arguments.only_write or arguments.only_judge):

@@ -464,3 +464,10 @@ def test_the_cost_of_weights_has_that_of_what_they_started_from(tmp_path):
 def test_a_missing_folder_of_weights_is_named(tmp_path):
     with pytest.raises(UserError, match="name the weights by --checkpoints"):
         cli.main(["--only-write", "--checkpoints", str(tmp_path / "none")])
+
+
+def test_signals_end_it_without_a_trace_of_paddles(tmp_path, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(device, "use_device", prepared.append)
+    cli.main(["--only-judge", "--checkpoints", str(tmp_path)])
+    assert prepared == [False]
