@@ -58,7 +58,7 @@ ENDLESS = [
     "examples/fonts.py",
     "examples/digits.py",
 ]
-"""commands that need the network, a browser, real Omniglot, other packages or other machines, or that
+"""commands that need the network, a browser, real Omniglot, other packages or machines, or that
 write here"""
 DOORS = {"make_data.py": "data", "train.py": "train", "evaluate.py": "evaluate"}
 """scripts, and the modules of maml.cli whose main they call"""
