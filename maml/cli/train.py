@@ -72,7 +72,6 @@ def work(config: Config, resume: bool) -> int:
     from maml.data.arrays import read_arrays
     from maml.data.banks import first_images
     from maml.networks.file import read_builder
-    from maml.reports.log import ConsoleLog
     from maml.training.build import learner_for
     from maml.training.checkpoint import read
     from maml.training.loop import Trainer
@@ -96,6 +95,8 @@ def work(config: Config, resume: bool) -> int:
     if not processes.first:
         run.train()
         return 0
+    from maml.reports.log import ConsoleLog
+
     log = ConsoleLog(run, "GPU" if gpu else "CPU")
     log.close(run.train(log))
     return 0

@@ -28,7 +28,7 @@ from maml.training.checkpoint import Ancestor, Checkpoint, RunState, read_run
 from maml.training.leakage import check_data
 from maml.training.restore import start_from
 
-PROGRESS_TASKS = 32  # behind each line of training accuracies
+PROGRESS_TASKS = 32  # behind each line of training accuracies, at most those of a validation
 MOST_MEASUREMENTS = 2000  # of a part, at least the largest patience
 SHOWN_STEPS = 10  # with more inner steps, accuracies are measured after the last one alone
 
@@ -304,7 +304,8 @@ class Trainer:
         last = self.iteration == config.meta_iterations
         if self.iteration % config.print_every == 0:
             seen = progress_sampler(config, self.sampler.images, self.iteration)
-            log.train(self.iteration, tasks, self._measure(seen, PROGRESS_TASKS, "train"))
+            count = min(PROGRESS_TASKS, config.val_tasks)
+            log.train(self.iteration, tasks, self._measure(seen, count, "train"))
         if self.iteration % config.val_every == 0 or last:
             self.validate(log)
         took = time.perf_counter() - start

@@ -114,7 +114,7 @@ def test_the_log_hears_of_all_there_is(trainer):
         assert {"loss", "gradient norm", "learning rate", "seconds a step"} <= metrics.keys()
     assert [iteration for iteration, *_ in log.trained] == [4, 8]
     for _, tasks, result in log.trained:
-        assert tasks.support_x.shape == (2, 5, 1, 28, 28) and result.vector.shape == (3,)
+        assert tasks.support_x.shape == (2, 5, 1, 28, 28) and result.accuracies.shape == (5, 3)
     assert [iteration for iteration, _ in log.validated] == [4, 8]
     assert all(result.accuracies.shape == (5, 3) for _, result in log.validated)
     history = [(h["epoch"], h["part"]) for h in run.history]
