@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import paddle
 from matplotlib.figure import Figure
+from PIL import Image
 
 from maml.algorithms.learner import Classifier
 from maml.data.tasks import Sampler, TaskIndices
@@ -20,6 +21,7 @@ from maml.training.checkpoint import Checkpoint
 from maml.training.restore import untrained
 
 TASKS = 32  # behind the accuracies over update steps
+DPI = 120  # of figures in files
 
 
 def of_checkpoint(
@@ -111,7 +113,7 @@ def of_characters(
 
 def as_png(figure: Figure) -> Callable[[BinaryIO], None]:
     """Return what writes a figure to a file."""
-    return lambda file: figure.savefig(file, format="png", dpi=120)
+    return lambda file: figure.savefig(file, format="png", dpi=DPI)
 
 
 def save_figures(folder: str, figures: Mapping[str, Figure]) -> None:
@@ -119,7 +121,15 @@ def save_figures(folder: str, figures: Mapping[str, Figure]) -> None:
     with files.writable_home():
         from visualdl import LogWriter
 
-    files.write({Path(folder, name): as_png(figure) for name, figure in figures.items()})
+    images = {}
+    for name, figure in figures.items():
+        figure.set_dpi(DPI)
+        images[name] = plots.pixels(figure)
+
+    def written(pixels: np.ndarray) -> Callable[[BinaryIO], None]:
+        return lambda file: Image.fromarray(pixels).save(file, "png")
+
+    files.write({Path(folder, name): written(pixels) for name, pixels in images.items()})
     with LogWriter(logdir=folder) as writer:
-        for name, figure in figures.items():
-            writer.add_image(Path(name).stem, plots.pixels(figure), 0)
+        for name, pixels in images.items():
+            writer.add_image(Path(name).stem, pixels, 0)

@@ -27,7 +27,7 @@ TRAINING, VALIDATION, WRONG = (
 )  # blue, orange, vermilion of Okabe & Ito
 COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442")
 MARKS = "osD^v"
-CELL = (1.1, 1.2)  # inches of an image of an episode with its title
+CELL = (1.1, 1.2)  # inches of an image in a grid, with its title
 FEWEST_TO_SMOOTH = 5  # points
 
 
@@ -101,13 +101,13 @@ def characters(
     of the first of a row stands over it, in a frame.
     """
     rows, columns = images.shape[:2]
-    figure = Figure(figsize=(1.1 * columns + 1.6, 1.1 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for name, text, line, drawings in zip(names, said or [""] * rows, grid, images[:, :, 0]):
-        for axes, drawing, caption in zip(line, drawings, [text] + [""] * columns):
-            _show(axes, drawing, caption, WRONG if caption else "black")
-        line[0].set_ylabel(name.replace("/", "\n"), fontsize=8, rotation=0, ha="right", va="center")
+    figure, axes = _cells(rows, columns, title, beside=1.5)
+    for row, (name, text) in enumerate(zip(names, said or [""] * rows)):
+        middle = CELL[1] * (row + 1) - CELL[0] / 2
+        axes.text(0, middle, name.replace("/", "\n"), fontsize=8, ha="right", va="center")
+        for column, drawing in enumerate(images[row]):
+            caption = "" if column else text
+            _put(axes, drawing, (row, column), caption, WRONG if caption else "black")
     return figure
 
 
@@ -120,22 +120,15 @@ def episode(tasks: TaskBatch, title: str, most: int = 5, most_classes: int = 20)
     labels = np.unique(support_y)
     shown, shot = labels[:most_classes], np.bincount(support_y).max()
     queries = min(most, np.bincount(query_y, minlength=1).max())
-    columns = shot + queries
-    width, height = CELL[0] * columns + 0.4, CELL[1] * len(shown) + 0.5
-    figure = Figure(figsize=(width, height))
     some = "" if len(shown) == len(labels) else f"{len(shown)} of {len(labels)} classes, "
     what = "support (blue)" + (" and query" if queries else "")
-    figure.suptitle(f"{title}: {some}{what} of each class", fontsize=10, y=1 - 0.1 / height)
-    # One Axes in inches: an Axes for each image would take ten times longer to draw, while a run
-    # waits.
-    axes = figure.add_axes((0, 0, 1, 1))
+    title = f"{title}: {some}{what} of each class"
+    figure, axes = _cells(len(shown), shot + queries, title)
     for row, label in enumerate(shown):
         known, asked = support_x[support_y == label], query_x[query_y == label][:queries]
         for column, image in enumerate((*known, *asked)):
-            corner = 0.2 + CELL[0] * column, 0.45 + CELL[1] * row
-            _put(axes, image, corner, f"class {label}", TRAINING if column < shot else "black")
-    axes.axis("off")
-    axes.set(xlim=(0, width), ylim=(height, 0))
+            colour = TRAINING if column < shot else "black"
+            _put(axes, image, (row, column), f"class {label}", colour)
     return figure
 
 
@@ -286,18 +279,37 @@ def _show(axes: Axes, image: np.ndarray, title: str = "", colour: str = "black")
         spine.set(color=colour, linewidth=1 if colour == "black" else 3)
 
 
+def _cells(rows: int, columns: int, title: str, beside: float = 0.0) -> tuple[Figure, Axes]:
+    """A figure for a grid of images, with `beside` inches for names on the left.
+
+    It has one Axes, in inches from the first cell on. An Axes for each image would take ten times
+    longer to draw, while a run waits.
+    """
+    left, above = 0.15 + beside, 0.3 + 0.15 * len(title.splitlines())
+    width, height = left + CELL[0] * columns + 0.15, above + CELL[1] * rows + 0.1
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title, fontsize=10, y=1 - 0.1 / height)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    axes.set(xlim=(-left, width - left), ylim=(height - above, -above))
+    return figure, axes
+
+
 def _put(
-    axes: Axes, image: np.ndarray, corner: tuple[float, float], title: str, colour: str
+    axes: Axes, image: np.ndarray, cell: tuple[int, int], title: str = "", colour: str = "black"
 ) -> None:
-    """As `_show`, into a cell of Axes that are measured in inches; `corner` is its upper left."""
-    left, top = corner[0] + 0.1, corner[1] + CELL[1] - CELL[0] + 0.1
+    """As `_show`, into a cell of `_cells`, by its row and column."""
+    row, column = cell
     side = CELL[0] - 0.2
-    extent = (left, left + side, top + side, top)
+    left, bottom = CELL[0] * column + 0.1, CELL[1] * (row + 1) - 0.1
+    top = bottom - side
+    extent = (left, left + side, bottom, top)
     axes.imshow(_shown(image), cmap="gray", vmin=0, vmax=1, extent=extent)
     line = 1 if colour == "black" else 3
     frame = Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=line)
     axes.add_patch(frame)
-    axes.text(left + side / 2, top - 0.06, title, fontsize=9, color=colour, ha="center")
+    if title:
+        axes.text(left + side / 2, top - 0.06, title, fontsize=9, color=colour, ha="center")
 
 
 def _shown(image: np.ndarray) -> np.ndarray:
