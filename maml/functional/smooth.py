@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
@@ -39,7 +40,12 @@ class _Erf(PyLayer):
         return g * _Exp.apply(-x * x) * (2 / math.sqrt(math.pi))
 
 
-def erf(x: Tensor) -> Tensor:
+def exp(x: Tensor, name: Any = None) -> Tensor:
+    """Return e to the power of x."""
+    return _Exp.apply(x)
+
+
+def erf(x: Tensor, name: Any = None) -> Tensor:
     """Return the error function of x."""
     return _Erf.apply(x)
 
@@ -61,6 +67,13 @@ def log_softmax(x: Tensor, axis: int = -1, **_: Any) -> Tensor:
     """Return the logarithm of the softmax over an axis."""
     z = x - x.detach().max(axis=axis, keepdim=True)
     return z - paddle.log(_Exp.apply(z).sum(axis=axis, keepdim=True))
+
+
+def logsumexp(x: Tensor, axis: Any = None, keepdim: bool = False, name: Any = None) -> Tensor:
+    """Return the logarithm of the sum of exponentials over some axes."""
+    most = x.detach().max(axis=axis, keepdim=True)
+    sums = paddle.log(_Exp.apply(x - most).sum(axis=axis, keepdim=True)) + most
+    return sums if keepdim else sums.reshape(most.max(axis=axis).shape)
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -117,9 +130,24 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return -F.softplus(-x)
 
 
-def reciprocal(x: Tensor) -> Tensor:
+def reciprocal(x: Tensor, name: Any = None) -> Tensor:
     """Return 1 / x."""
     return 1.0 / x
+
+
+def dot(x: Tensor, y: Tensor, name: Any = None) -> Tensor:
+    """Return the dot products of vectors."""
+    return (x * y).sum(axis=-1)
+
+
+def bmm(x: Tensor, y: Tensor, name: Any = None) -> Tensor:
+    """Return the products of two batches of matrices."""
+    return paddle.matmul(x, y)
+
+
+def stack(x: Sequence[Tensor], axis: int = 0, name: Any = None) -> Tensor:
+    """Return tensors one beside the other along a new axis."""
+    return paddle.concat([tensor.unsqueeze(axis) for tensor in x], axis)
 
 
 def normalize(x: Tensor, p: float = 2, axis: int = 1, epsilon: float = 1e-12, **_: Any) -> Tensor:
@@ -154,6 +182,33 @@ def dropout(
         shape = [n if i in kept else 1 for i, n in enumerate(shape)]
     mask = (paddle.rand(shape) >= p).astype(x.dtype)
     return x * mask / (1 - p) if upscale else x * mask
+
+
+def dropout_of_channels(x: Tensor, p: float = 0.5, training: bool = True, **_: Any) -> Tensor:
+    """Return x [N, C, ...] with a share p of its channels zero, and the others scaled."""
+    return dropout(x, p, [0, 1], training)
+
+
+def interpolate(
+    x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **options: Any
+) -> Tensor:
+    """Return images [N, C, H, W] of another size, as a product with a matrix for each axis."""
+    of_paddle: Any = F.interpolate
+    if x.ndim != 4:
+        return of_paddle(x, size, scale_factor, mode, **options)
+
+    def resized(axis: int) -> Tensor:  # the unit vectors, as images of one column
+        length = x.shape[axis + 2]
+        columns = paddle.eye(length, dtype=x.dtype).reshape([length, 1, length, 1])
+        out = None if size is None else [_of_axis(size, axis), 1]
+        scale = None if scale_factor is None else [_of_axis(scale_factor, axis), 1]
+        return of_paddle(columns, out, scale, mode, **options).reshape([length, -1])
+
+    return paddle.matmul(paddle.matmul(resized(0), x, transpose_x=True), resized(1))
+
+
+def _of_axis(value: Any, axis: int) -> Any:
+    return value[axis] if isinstance(value, (list, tuple)) else value
 
 
 def flatten(x: Tensor, start_axis: int = 0, stop_axis: int = -1, **_: Any) -> Tensor:

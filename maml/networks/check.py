@@ -26,7 +26,14 @@ INSTEAD = {  # of what has no second derivative in PaddlePaddle and no twin here
     "strided_slice": "reshape and a plain slice",
     "roll": "concat of two slices",
     "cumsum": "matmul with a triangular matrix",
-    "nearest_interp": "repeat by reshape and tile",
+    "min": "paddle.minimum",
+    "conv2d_transpose": "nn.Upsample and nn.Conv2D",
+    "set_value_with_tensor": "concat",
+    "expand_as": "expand",
+    "log1p": "log",
+    "pool3d": "layers other than nn.LocalResponseNorm and nn.AvgPool3D",
+    "mv": "matmul",
+    "addmm": "matmul and a sum",
     "pixel_shuffle": "reshape and transpose",
     "rnn": "nn.LSTMCell or nn.GRUCell in a loop",
 }
@@ -76,7 +83,8 @@ def check_second_order(network: Network, x: Tensor, seed: int = 0) -> float:
             return best
     raise UserError(
         f"{_kind(network)}: the second derivative with respect to {name} is off by {best:.0e} of "
-        "its size; its forward uses a function that is not smooth here, or in-place operations"
+        "its size; its forward uses a function that is not smooth here, changes or detaches "
+        "tensors, or draws random numbers"
     )
 
 
@@ -140,7 +148,9 @@ def _name(network: Network, i: int) -> str:
 def _explain(network: Network, error: Exception) -> str:
     """What has no second derivative, by Paddle's error, and what to use instead."""
     text = " ".join(str(error).split())
-    found = re.search(r"[Tt]he [Oo]p (\w+?)(?:_grad)* doesn't have any grad", text)
+    found = re.search(r"[Tt]he [Oo]p (\w+?)(?:_grad)* doesn't have any grad", text) or re.search(
+        r"kernel `(\w+?)(?:_double|_grad)+` is not registered", text
+    )
     if "Pool op grad grad" in text:
         name = "max pooling"
     elif found:

@@ -276,12 +276,14 @@ class LayerNetwork(Network):
             with paddle.no_grad():
                 found = self._at_once(x, params, None, None, False, check=True)
         except Exception as error:  # whatever a forward does with tensors that it does not expect
-            return False, _line(error)
+            return False, f"its forward does not run on images of several tasks ({_line(error)})"
         if found.shape != expected.shape:
             return False, "its forward mixes the images of a batch"
         difference = float((found - expected).abs().max())
         if not difference <= AGREE * max(1.0, float(expected.abs().max())):
-            return False, "its forward mixes the images of a batch, or uses a parameter by itself"
+            return False, (
+                "its forward mixes the images of a batch, uses a parameter by itself, or is random"
+            )
         return True, ""
 
     def how(self) -> str:
@@ -348,8 +350,9 @@ def _twins_for(layer: nn.Layer) -> Iterator[None]:
     """Put the dispatchers where the layer's forward looks functions up, and take them back."""
     replacements = _replacements()
     spaces: list[Any] = [paddle.nn.functional, paddle, paddle.Tensor]
-    modules = {type(sublayer).__module__ for sublayer in layer.sublayers(include_self=True)}
-    spaces += [sys.modules[m] for m in sorted(modules)]
+    sublayers = layer.sublayers(include_self=True)
+    spaces += [sys.modules[m] for m in sorted({type(sub).__module__ for sub in sublayers})]
+    spaces += sublayers  # which may keep functions as attributes
     before: list[tuple[Any, str, Any]] = []
     try:
         for space in spaces:

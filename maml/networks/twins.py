@@ -377,14 +377,24 @@ def max_pool2d(
 
 
 def max_pool1d(
-    now: Pass, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, **options: Any
+    now: Pass,
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    return_mask: bool = False,
+    ceil_mode: bool = False,
+    name: Any = None,
 ) -> Tensor:
-    """`paddle.nn.functional.max_pool1d`"""
+    """`paddle.nn.functional.max_pool1d`, as pooling of images one pixel high."""
     kernel = (1, *pair(kernel_size, 1))
     stride = kernel if stride is None else (1, *pair(stride, 1))
-    ends = pair(padding, 2)
-    y = max_pool2d(now, x.unsqueeze(2), kernel, stride, (0, 0, *ends), **options)
-    return y.squeeze(2)
+    if not isinstance(padding, str):
+        ends = pair(padding, 2)
+        padding = (0, 0, *(ends if len(ends) == 2 else 2 * ends))
+    return max_pool2d(now, x.unsqueeze(2), kernel, stride, padding, ceil_mode, return_mask).squeeze(
+        2
+    )
 
 
 def adaptive_max_pool2d(
@@ -399,6 +409,14 @@ def adaptive_max_pool2d(
         )
     kernel = tuple(length // o for length, o in zip(size, out))
     return max_pool2d(now, x, kernel, kernel)
+
+
+def adaptive_max_pool1d(
+    now: Pass, x: Tensor, output_size: Any, return_mask: bool = False, name: Any = None
+) -> Tensor:
+    """`paddle.nn.functional.adaptive_max_pool1d`, as pooling of images one pixel high."""
+    out = (1, *pair(output_size, 1))
+    return adaptive_max_pool2d(now, x.unsqueeze(2), out, return_mask).squeeze(2)
 
 
 def adaptive_avg_pool2d(
@@ -435,23 +453,33 @@ def attention(
     return paddle.matmul(weights, v).transpose([0, 2, 1, 3])
 
 
-def dropout(now: Pass, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-    """`paddle.nn.functional.dropout`, with one mask a call."""
-    return x if now.check else smooth.dropout(x, *arguments, **options)
+def random(function: Callable) -> Callable:
+    """A function with a random mask, which is left out where two ways are compared."""
+
+    def masked(now: Pass, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        return x if now.check else function(x, *arguments, **options)
+
+    return masked
 
 
 def conv_layer(now: Pass, layer: nn.Layer, x: Tensor) -> Tensor:
     """`nn.Conv1D` and `nn.Conv2D`"""
+    function, padding = conv2d if x.ndim == 4 else conv1d, layer._padding
     if layer._padding_mode != "zeros":
-        raise UserError(
-            f"{type(layer).__name__} has padding_mode {layer._padding_mode}, for which there is no "
-            "second derivative; use zeros, or pad by paddle.nn.functional.pad before"
-        )
-    function = conv2d if x.ndim == 4 else conv1d
-    options = dict(
-        stride=layer._stride, padding=layer._padding, dilation=layer._dilation, groups=layer._groups
+        ends, padding = layer._reversed_padding_repeated_twice, 0
+        x = F.pad(x, ends, mode=layer._padding_mode, data_format=layer._data_format)
+    options = dict(stride=layer._stride, dilation=layer._dilation, groups=layer._groups)
+    options.update(padding=padding, data_format=layer._data_format)
+    return function(now, x, layer.weight, layer.bias, **options)
+
+
+def recurrent_layer(now: Pass, layer: nn.Layer, *_: Any, **__: Any) -> Tensor:
+    """`nn.SimpleRNN`, `nn.LSTM` and `nn.GRU`, whose weights cannot be replaced by a task's."""
+    name = type(layer).__name__
+    raise UserError(
+        f"{name} cannot take the weights of a task and has no second derivative; use "
+        f"nn.RNN(nn.{name}Cell(...))"
     )
-    return function(now, x, layer.weight, layer.bias, data_format=layer._data_format, **options)
 
 
 # Twins of layers, by class: (pass, layer, x) -> y. Other layers run as they are, with the twins of
@@ -465,6 +493,9 @@ LAYERS: dict[type, Callable] = {
     nn.GroupNorm: group_norm_layer,
     nn.InstanceNorm1D: instance_norm_layer,
     nn.InstanceNorm2D: instance_norm_layer,
+    nn.SimpleRNN: recurrent_layer,
+    nn.LSTM: recurrent_layer,
+    nn.GRU: recurrent_layer,
     nn.Flatten: lambda now, layer, x: smooth.flatten(x, layer.start_axis, layer.stop_axis),
 }
 
@@ -475,10 +506,14 @@ WITH_TASKS: dict[str, Callable] = {
     "linear": linear,
     "embedding": embedding,
     "layer_norm": layer_norm,
-    "dropout": dropout,
+    "dropout": random(smooth.dropout),
+    "dropout2d": random(smooth.dropout_of_channels),
+    "dropout3d": random(smooth.dropout_of_channels),
+    "alpha_dropout": random(F.alpha_dropout),
     "prelu": prelu,
     "max_pool1d": max_pool1d,
     "max_pool2d": max_pool2d,
+    "adaptive_max_pool1d": adaptive_max_pool1d,
     "adaptive_max_pool2d": adaptive_max_pool2d,
     "adaptive_avg_pool2d": adaptive_avg_pool2d,
     "scaled_dot_product_attention": attention,
@@ -491,7 +526,8 @@ ELEMENTWISE: dict[str, Callable] = {
     ).split()
 }
 PLAIN: dict[str, Callable] = {
-    name: getattr(smooth, name) for name in ("softmax", "log_softmax", "normalize", "cross_entropy")
+    name: getattr(smooth, name)
+    for name in ("softmax", "log_softmax", "normalize", "cross_entropy", "interpolate")
 }
 METHODS: dict[str, Callable] = {
     "__add__": of_two(Tensor.__add__),
@@ -499,4 +535,9 @@ METHODS: dict[str, Callable] = {
     "flatten": smooth.flatten,
     "reciprocal": smooth.reciprocal,
     "erf": smooth.erf,
+    "exp": smooth.exp,
+    "dot": smooth.dot,
+    "bmm": smooth.bmm,
+    "stack": smooth.stack,
+    "logsumexp": smooth.logsumexp,
 }
