@@ -264,6 +264,12 @@ def tensors(arrays, grad=True):
     return [paddle.to_tensor(a, stop_gradient=not grad) for a in arrays]
 
 
+def images(tasks: int, n: int, side: int = 8, channels: int = 1, seed: int = 0) -> paddle.Tensor:
+    """Normal noise for images of some tasks, [tasks, n, channels, side, side] float64."""
+    rng = np.random.default_rng(seed)
+    return paddle.to_tensor(rng.standard_normal([tasks, n, channels, side, side]))
+
+
 def check_twice_differentiable(f, *arrays: np.ndarray, tolerance: float = 1e-6) -> None:
     """First and second derivatives of f(*tensors) -> tensor, float64, along random directions
     against finite differences.

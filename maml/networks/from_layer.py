@@ -49,7 +49,7 @@ def from_layer(layer: nn.Layer, way: int | None = None) -> LayerNetwork:
         `layer.parameters()`.
 
     Raises:
-        UserError: if the layer has no trainable parameters.
+        UserError: if the layer has no trainable parameters, or holds an `nn.LSTM` or the like.
 
     Example:
         >>> import paddle, maml
@@ -78,6 +78,13 @@ class LayerNetwork(Network):
         nn.Layer.__init__(self)
         self.way, self.features = way, 0
         self.running: list[fn.Statistics] = []
+        for sublayer in layer.sublayers(include_self=True):
+            if isinstance(sublayer, (nn.SimpleRNN, nn.LSTM, nn.GRU)):
+                name = type(sublayer).__name__
+                raise UserError(
+                    f"{name} cannot take the weights of a task and has no second derivative; use "
+                    f"nn.RNN(nn.{name}Cell(...))"
+                )
         self.layer = copy.deepcopy(layer)
         self.sha256 = ""  # of the user's file that it comes from
         self.together: bool | None = None
@@ -234,12 +241,13 @@ class LayerNetwork(Network):
             raise
         except Exception as error:
             raise UserError(
-                f"{name}.forward failed on images {list(images.shape[1:])}: {_line(error)}"
+                f"{name}.forward failed on {str(images.dtype).removeprefix('paddle.')} images "
+                f"{list(images.shape[1:])}: {_line(error)}"
             ) from error
         if expected.ndim < 3 or expected.shape[1] != images.shape[1]:
             raise UserError(
-                f"{name}.forward returns {expected.shape[1:]} for {images.shape[1]} images; return "
-                "one row of scores or embeddings for each"
+                f"{name}.forward returns {list(expected.shape[1:])} for {images.shape[1]} images; "
+                "return one row of scores or embeddings for each"
             )
         if self.way is not None and expected.shape[-1] != self.way:
             raise UserError(

@@ -473,15 +473,6 @@ def conv_layer(now: Pass, layer: nn.Layer, x: Tensor) -> Tensor:
     return function(now, x, layer.weight, layer.bias, **options)
 
 
-def recurrent_layer(now: Pass, layer: nn.Layer, *_: Any, **__: Any) -> Tensor:
-    """`nn.SimpleRNN`, `nn.LSTM` and `nn.GRU`, whose weights cannot be replaced by a task's."""
-    name = type(layer).__name__
-    raise UserError(
-        f"{name} cannot take the weights of a task and has no second derivative; use "
-        f"nn.RNN(nn.{name}Cell(...))"
-    )
-
-
 # Twins of layers, by class: (pass, layer, x) -> y. Other layers run as they are, with the twins of
 # the functions that they call.
 LAYERS: dict[type, Callable] = {
@@ -493,9 +484,6 @@ LAYERS: dict[type, Callable] = {
     nn.GroupNorm: group_norm_layer,
     nn.InstanceNorm1D: instance_norm_layer,
     nn.InstanceNorm2D: instance_norm_layer,
-    nn.SimpleRNN: recurrent_layer,
-    nn.LSTM: recurrent_layer,
-    nn.GRU: recurrent_layer,
     nn.Flatten: lambda now, layer, x: smooth.flatten(x, layer.start_axis, layer.stop_axis),
 }
 

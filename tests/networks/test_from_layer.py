@@ -4,24 +4,12 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from helpers import ROOT, check_twice_differentiable, numerical_gradient, relative_error
+from helpers import images, relative_error
 from paddle import nn
-from PIL import Image
 
 import maml
-from maml import functional as fn
-from maml.networks.file import read_builder
-from maml.networks.twins import kept_rows
-from maml.system.errors import UserError
 
-# PaddlePaddle 2.6's tensors have no attributes of one's own
-REMEMBERS = not paddle.__version__.startswith("2.")
 pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
-
-
-def images(tasks, n, side=8, channels=1, seed=0):
-    rng = np.random.default_rng(seed)
-    return paddle.to_tensor(rng.standard_normal([tasks, n, channels, side, side]))
 
 
 class Residual(nn.Layer):
@@ -82,6 +70,22 @@ class Functional(nn.Layer):
         return F.log_softmax(self.out(F.avg_pool2d(h, 2).flatten(1)))
 
 
+class EncoderDecoder(nn.Layer):
+    """Pooling and its way back, and activations that are kept as attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2D(1, 3, 3, 1, 1, padding_mode="reflect"), nn.Conv2D(6, 2, 1)
+        self.attend = nn.TransformerEncoderLayer(16, 2, 8, dropout=0.0, activation="gelu")
+        self.act, self.out = F.silu, nn.Linear(32, 3)
+
+    def forward(self, x):
+        h = self.act(self.down(x))
+        back = F.interpolate(F.max_pool2d(h, 2), scale_factor=2, mode="bilinear")
+        h = F.max_pool2d(self.up(paddle.concat([h, back], axis=1)), 2)
+        return self.out(self.attend(h.flatten(2)).flatten(1))
+
+
 def with_frozen(layer, *names):
     """The layer, of whose parameters some stay as they are."""
     for name, p in layer.named_parameters():
@@ -118,6 +122,7 @@ NETWORKS = {
     "separable": Separable,
     "attention": Attention,
     "functional": Functional,
+    "encoder-decoder": EncoderDecoder,
 }
 
 
@@ -202,56 +207,6 @@ def test_the_built_in_network_written_in_paddle_nn_gives_the_same(dtype, toleran
         assert relative_error(found, expected) < tolerance
 
 
-LAYERS = {  # a layer, and the shape of an image
-    "conv": (lambda: nn.Conv2D(2, 4, (3, 2), (2, 1), (1, 0), 1, groups=2), (2, 5, 4)),
-    "dilated": (lambda: nn.Conv2D(1, 2, 3, padding=2, dilation=2), (1, 5, 5)),
-    "depthwise": (lambda: nn.Conv2D(3, 3, 3, padding="SAME", groups=3), (3, 4, 4)),
-    "conv1d": (lambda: nn.Conv1D(2, 3, 3, 2, 1), (2, 7)),
-    "linear": (lambda: nn.Linear(3, 2), (4, 3)),
-    "batch norm": (lambda: nn.BatchNorm2D(2), (2, 3, 3)),
-    "batch norm, another epsilon": (lambda: nn.BatchNorm2D(2, epsilon=1e-3), (2, 3, 3)),
-    "batch norm 1d": (lambda: nn.BatchNorm1D(3), (3,)),
-    "layer norm": (lambda: nn.LayerNorm([2, 3]), (4, 2, 3)),
-    "group norm": (lambda: nn.GroupNorm(2, 4), (4, 3, 2)),
-    "instance norm": (lambda: nn.InstanceNorm2D(2), (2, 3, 3)),
-    "prelu": (lambda: nn.PReLU(2), (2, 3)),
-    "max pool": (lambda: nn.MaxPool2D(3, 2, 1), (2, 5, 4)),
-    "max pool of 2 x 2": (lambda: nn.MaxPool2D(2), (2, 5, 4)),
-    "avg pool": (lambda: nn.AvgPool2D(2), (1, 4, 4)),
-    "adaptive avg pool": (lambda: nn.AdaptiveAvgPool2D(3), (2, 5, 4)),
-    "adaptive max pool": (lambda: nn.AdaptiveMaxPool2D(2), (1, 4, 6)),
-    **{
-        name: (getattr(nn, name), (4,))
-        for name in (
-            "ReLU LeakyReLU ELU CELU SELU GELU Sigmoid Tanh Softmax LogSoftmax Silu Swish Mish "
-            "Softplus Hardswish ReLU6 Hardtanh Hardsigmoid Softsign Tanhshrink LogSigmoid"
-        ).split()
-    },
-}
-
-
-@pytest.mark.filterwarnings("ignore:When training:UserWarning")
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_twin_does_what_paddles_layer_does_and_has_two_derivatives(name):
-    make, shape = LAYERS[name]
-    layer = make()
-    # the parameter beside it keeps a layer without weights a network
-    network = maml.from_layer(nn.Sequential(nn.PReLU(), layer))
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal([2, 3, *shape])
-    expected = [layer(F.prelu(paddle.to_tensor(a), network.theta[0])).numpy() for a in x]
-    assert relative_error(network(paddle.to_tensor(x)).numpy(), np.stack(expected)) < 1e-6
-    arrays = [x, *(np.stack([p.numpy()] * 2) for p in network.theta)]
-    few = [0, *range(1, len(arrays))] if arrays[0].size < 200 else [*range(1, len(arrays))]
-    fixed = {0: paddle.to_tensor(x)} if 0 not in few else {}
-
-    def run(*tensors):
-        by_place = {**fixed, **dict(zip(few, tensors))}
-        return network(by_place[0], [by_place[i] for i in range(1, len(arrays))], twice=True)
-
-    check_twice_differentiable(run, *(arrays[i] for i in few), tolerance=2e-5)
-
-
 def test_parameters_are_the_layers_own_in_order_and_the_layer_stays_as_it_was():
     shared = nn.Linear(4, 4)
     layer = nn.Sequential(shared, nn.BatchNorm1D(4), shared, nn.Linear(4, 2))
@@ -298,67 +253,20 @@ def test_a_metric_method_trains_an_encoder_of_ones_own():
     assert maml.evaluate(learner, sampler, 4).accuracies.shape == (4, 1)
 
 
-class Broken(nn.Layer):
-    def __init__(self, forward, *more):
-        super().__init__()
-        self.linear, self.more = nn.Linear(64, 3), nn.LayerList(more)
-        self.function = forward
-
-    def forward(self, x):
-        return self.function(self.linear(x.flatten(1)))
-
-
-@pytest.mark.parametrize(
-    "layer, sentence",
-    [
-        (lambda: nn.Sequential(nn.Flatten()), "Sequential has no trainable parameters"),
-        (lambda: Broken(lambda h: h.mean()), "one row of scores or embeddings for each"),
-        (lambda: Broken(lambda h: h, nn.Linear(2, 2)), "does not use the parameter more.0.weight"),
-        (lambda: Broken(lambda h: F.sigmoid(h).add_(h)), "changes a tensor in place"),
-        (lambda: Broken(lambda h: h[:, :2]), "returns 2 scores, but there are 3 classes"),
-        (lambda: Broken(lambda h: h.undefined), "Broken.forward failed on images"),
-        (lambda: Broken(lambda h: h.cumsum(1)), "cumsum has no second derivative"),
-        (lambda: Broken(lambda h: paddle.einsum("ni->ni", h * h)), "use paddle.matmul"),
-    ],
-)
-def test_a_mistake_is_named_in_one_sentence_before_training(layer, sentence):
-    with pytest.raises(UserError, match=sentence) as error:
-        maml.check_second_order(maml.from_layer(layer(), way=3), images(1, 4))
-    assert "\n" not in str(error.value)
-
-
 def test_a_forward_that_mixes_images_runs_one_task_after_the_other_and_says_so():
-    network = maml.from_layer(Broken(lambda h: h - h.mean(axis=0, keepdim=True)))
+    class Mixing(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 3)
+
+        def forward(self, x):
+            h = self.linear(x.flatten(1))
+            return h - h.mean(axis=0, keepdim=True)
+
+    network = maml.from_layer(Mixing())
     z = network(images(2, 4))
     assert network.together is False and "mixes the images" in network.how()
     assert np.allclose(z.mean(axis=1).numpy(), 0)
-
-
-def test_a_sum_of_activations_keeps_the_rows_that_both_have():
-    class Sum(nn.Layer):
-        def __init__(self):
-            super().__init__()
-            self.one, self.two = nn.Conv2D(1, 2, 3, padding=1), nn.Conv2D(1, 2, 1)
-
-        def forward(self, x):
-            a, b = self.one(x), self.two(x)
-            total, by_function = a + b, paddle.add(a, b)
-            kept.append(kept_rows(total))
-            assert np.array_equal(total.numpy(), a.numpy() + b.numpy())
-            assert np.array_equal(total.numpy(), by_function.numpy())
-            assert np.array_equal((a + 1).numpy(), a.numpy() + 1)
-            assert kept_rows(x + x) is None, "an image has no rows"
-            total.add_(b)
-            assert kept_rows(total) is None, "they are no longer its own"
-            return (a + b).flatten(1)
-
-    kept, before = [], paddle.Tensor.__add__
-    with paddle.no_grad():
-        network = maml.from_layer(Sum())
-        network._at_once(images(2, 3), [p.unsqueeze(0) for p in network.theta], *[None] * 4)
-    assert paddle.Tensor.__add__ is before
-    if REMEMBERS:
-        assert kept[0].shape == [2, 3 * 64, 2]
 
 
 def test_other_threads_and_later_calls_see_paddles_own_functions():
@@ -376,85 +284,3 @@ def test_other_threads_and_later_calls_see_paddles_own_functions():
     before = F.softmax
     maml.from_layer(Spy())(images(1, 2))
     assert F.softmax is before and all(function is not before for function in seen)
-
-
-BUILD = """
-from paddle import nn
-
-
-def build(way, image_size, channels):
-    side = image_size // 4
-    return nn.Sequential(nn.MaxPool2D(4), nn.Flatten(), nn.Linear(side * side, way or 8))
-
-
-wrong = 3
-"""
-
-
-def test_a_file_of_ones_own_is_imported_from_the_flag_alone(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(BUILD)
-    builder = read_builder(f"{path}:build")
-    network = builder.network(5, 28)
-    assert network.way == 5 and [p.shape for p in network.theta] == [[49, 5], [5]]
-    assert network.sha256 == builder.sha256 and len(builder.sha256) == 64
-    again = builder.network(5, 28)
-    assert (network.theta[0].numpy() == again.theta[0].numpy()).all()
-    for spec, sentence in [
-        (f"{path}:wrong", "has no function wrong"),
-        (f"{path}:absent", "has no function absent"),
-        (f"{tmp_path}/none.py:build", "cannot be read"),
-        ("mine.py", "must be of the form"),
-    ]:
-        with pytest.raises(UserError, match=sentence):
-            read_builder(spec)
-
-
-def test_the_residual_example_has_exact_second_derivatives():
-    network = read_builder(f"{ROOT}/examples/resnet.py:eight").network(3, 16)
-    x = images(1, 3, side=16)
-    assert maml.check_second_order(network, x) < 1e-5 and len(network.theta) == 8 * 3 + 4 * 3 + 2
-    assert network(fn.for_each_task([x[0]], 2)[0]).shape == [2, 3, 3] and network.together
-
-
-def test_the_residual_examples_weights_classify():
-    weights, network = ROOT / "examples/protonet_resnet.pkl", ROOT / "examples/resnet.py"
-    with Image.open(ROOT / "tests/golden/drawings.png") as sheet:
-        drawings = np.asarray(sheet).reshape(5, 28, 5, 28).swapaxes(1, 2)
-    paddle.set_default_dtype("float32")  # as they were trained
-    model = maml.load(weights, network=f"{network}:four").fit(drawings[:, 0], list("abcde"))
-    assert model.predict(drawings[:, 1:].reshape(20, 28, 28)) == [
-        c for c in "abcde" for _ in "1234"
-    ]
-
-
-def test_closed_form_of_a_quadratic_network():
-    """The second derivative of (w x)^2 along d is 2 x (x d), by hand and by the check."""
-    layer = nn.Linear(3, 1, bias_attr=False)
-    network = maml.from_layer(layer)
-    x = images(1, 1)[:, :, 0, :1, :3].reshape([1, 1, 3])
-    (w,) = params = [paddle.to_tensor(np.ones([1, 3, 1]), stop_gradient=False)]
-    y = network(x, params, twice=True)
-    (g,) = paddle.grad((y * y).sum(), params, create_graph=True)
-    d = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
-    (h,) = paddle.grad((g * paddle.to_tensor(d)).sum(), [w])
-    row = x.numpy().ravel()
-    assert np.allclose(h.numpy().ravel(), 2 * row * (row @ d.ravel()))
-    assert (
-        relative_error(h.numpy(), numerical_gradient(lambda a: _slope(network, x, a, d), w.numpy()))
-        < 1e-6
-    )
-
-
-def _slope(network, x, w, d):
-    params = [paddle.to_tensor(w, stop_gradient=False)]
-    y = network(x, params)
-    (g,) = paddle.grad((y * y).sum(), params)
-    return float((g.numpy() * d).sum())
-
-
-def test_kinks_within_a_step_of_differences_do_not_hide_that_derivatives_are_right():
-    """As images of many pixels have: the steps become smaller. Here one is 3e-9 away."""
-    initial = paddle.ParamAttr(initializer=nn.initializer.Constant(3e-9))
-    layer = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, initial, bias_attr=False), nn.ReLU())
-    assert maml.check_second_order(maml.from_layer(layer), paddle.ones([1, 2, 1, 1, 1])) < 1e-4

@@ -1,0 +1,63 @@
+"""Networks in files of one's own, and those of examples/."""
+
+import numpy as np
+import paddle
+import pytest
+from helpers import ROOT, images
+from PIL import Image
+
+import maml
+from maml import functional as fn
+from maml.networks.file import read_builder
+from maml.system.errors import UserError
+
+pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
+
+BUILD = """
+from paddle import nn
+
+
+def build(way, image_size, channels):
+    side = image_size // 4
+    return nn.Sequential(nn.MaxPool2D(4), nn.Flatten(), nn.Linear(side * side, way or 8))
+
+
+wrong = 3
+"""
+
+
+def test_a_file_of_ones_own_is_imported_from_the_flag_alone(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BUILD)
+    builder = read_builder(f"{path}:build")
+    network = builder.network(5, 28)
+    assert network.way == 5 and [p.shape for p in network.theta] == [[49, 5], [5]]
+    assert network.sha256 == builder.sha256 and len(builder.sha256) == 64
+    again = builder.network(5, 28)
+    assert (network.theta[0].numpy() == again.theta[0].numpy()).all()
+    for spec, sentence in [
+        (f"{path}:wrong", "has no function wrong"),
+        (f"{path}:absent", "has no function absent"),
+        (f"{tmp_path}/none.py:build", "cannot be read"),
+        ("mine.py", "must be of the form"),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            read_builder(spec)
+
+
+def test_the_residual_example_has_exact_second_derivatives():
+    network = read_builder(f"{ROOT}/examples/resnet.py:eight").network(3, 16)
+    x = images(1, 3, side=16)
+    assert maml.check_second_order(network, x) < 1e-5 and len(network.theta) == 8 * 3 + 4 * 3 + 2
+    assert network(fn.for_each_task([x[0]], 2)[0]).shape == [2, 3, 3] and network.together
+
+
+def test_the_residual_examples_weights_classify():
+    weights, network = ROOT / "examples/protonet_resnet.pkl", ROOT / "examples/resnet.py"
+    with Image.open(ROOT / "tests/golden/drawings.png") as sheet:
+        drawings = np.asarray(sheet).reshape(5, 28, 5, 28).swapaxes(1, 2)
+    paddle.set_default_dtype("float32")  # as they were trained
+    model = maml.load(weights, network=f"{network}:four").fit(drawings[:, 0], list("abcde"))
+    assert model.predict(drawings[:, 1:].reshape(20, 28, 28)) == [
+        c for c in "abcde" for _ in "1234"
+    ]
