@@ -3,7 +3,10 @@
 import json
 
 import pytest
-from helpers import script
+from helpers import run_main, script
+
+from maml.system import device
+from maml.system.errors import UserError
 
 gpu = pytest.importorskip("benchmarks.gpu", reason="benchmarks/ is beside tests/")
 
@@ -36,5 +39,9 @@ def test_a_trial_on_the_cpu_writes_one_report(tmp_path):
     (measured,) = json.loads(out.read_text())["methods"].values()
     assert measured["agree"] and measured["on the device"][0]["device"] == "cpu"
     assert f"written: {out}" in said
-    done = script("benchmarks/gpu.py", status=2)
-    assert "finds no GPU" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_a_gpu_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(device, "gpus", lambda: 0)
+    with pytest.raises(UserError, match="finds no GPU; install its GPU build .*, or add --cpu"):
+        run_main(gpu)

@@ -4,6 +4,8 @@ import re
 import pytest
 from helpers import ROOT
 
+from maml.system import launch
+
 NOTEBOOK = ROOT / "notebooks" / "maml_omniglot.ipynb"
 FORERUNNERS = ["x_train = np.load('omniglot_train.npy')\n", "plt.imshow(x_train[0,0,0])"]
 
@@ -35,6 +37,7 @@ def test_it_runs_from_start_to_end_whatever_its_folder_is_called(raw, tmp_path, 
         (here / "checkpoints" / path.name).symlink_to(path)
     for name, value in {"OMNIGLOT": str(mine), "EPOCHS": "5", "TASKS": "10"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv(launch.LAUNCHED, "1")  # so that each script is one process
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(
         notebook,

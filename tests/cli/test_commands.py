@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from helpers import script
+from helpers import command, script
 
 from maml.__main__ import COMMANDS, OVERVIEW, main
 
@@ -40,7 +40,7 @@ def test_the_old_names_are_there(name):
 
 
 def test_a_checkpoint_that_is_missing_is_not_measured(tmp_path):
-    said = script("-m", "maml.table", "none", "--checkpoints", tmp_path, status=2).stderr
+    said = command("table", "none", "--checkpoints", tmp_path, status=2).stderr
     assert said.startswith(f"error: {tmp_path}/none.pkl: cannot be read") and said.count("\n") == 1
 
 

@@ -16,9 +16,9 @@ pytestmark = in_a_browser
 def checkpoints(data, tmp_path_factory):
     """MAML and ProtoNet, trained for a moment, and the log of it."""
     out = tmp_path_factory.mktemp("runs")
-    often = ["--meta_iterations", 40, "--print_every", 10, "--val_every", 40]
+    often = ["--meta_iterations", 10, "--print_every", 5, "--val_every", 10]
     for flags in (
-        ["--name", "first-run", "--meta_batch_size", 4],
+        ["--name", "first-run"],
         ["--name", "second-run", "--algorithm", "protonet", "--train_way", 10],
     ):
         train(data, out, *often, *flags)

@@ -1,9 +1,12 @@
 """Training where little is as usual: locale, streams, home, folders; and what is left behind."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import matplotlib
 import pytest
 from helpers import ROOT, folders, resume_file, tiny
 
@@ -34,6 +37,8 @@ def shell(line, data, out, *flags, **environment):
 
 def test_a_c_locale_no_home_no_terminal_and_a_folder_with_a_space(data, tmp_path):
     out = tmp_path / "my runs"
+    for path in Path(matplotlib.get_cachedir()).glob("fontlist-*"):
+        shutil.copy(path, tmp_path)  # else matplotlib would look for all fonts
     home = {"HOME": "/proc/nowhere", "MPLCONFIGDIR": str(tmp_path)}
     done = shell('umask 077; exec "$@" <&-', data, out, **BARE, **home)
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ from helpers import ROOT, command, evaluate, folders, resume_file, same, tiny, t
 from maml.config import Config
 from maml.data.arrays import read_arrays
 from maml.data.tasks import as_ink
-from maml.system import safe_pickle
+from maml.system import device, safe_pickle
 from maml.training import loop
 
 
@@ -162,7 +162,7 @@ def test_a_killed_run_resumes_bit_for_bit(data, run, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert safe_pickle.load(resume_file(tmp_path))["epoch"] < 8
-    train(data, tmp_path, "--save_every", 1, "--resume", workers=1)
+    train(data, tmp_path, "--save_every", 1, "--resume")
     a, b = safe_pickle.load(resume_file(run[0])), safe_pickle.load(resume_file(tmp_path))
     assert a["epoch"] == b["epoch"] == 8
     assert all(same(a[key], b[key]) for key in ("weights", "optimizer", "tasks", "best", "history"))
@@ -335,11 +335,12 @@ def test_impossible_training_tasks_are_refused(data, tmp_path, flags, message):
     assert message in train(data, tmp_path, *flags, status=2).stderr
 
 
-def test_gpu_without_one_warns_and_goes_on(data, tmp_path):
+def test_gpu_without_one_warns_and_goes_on(data, tmp_path, monkeypatch):
     import paddle
 
     if paddle.device.is_compiled_with_cuda():
         pytest.skip("this is the GPU build")
+    monkeypatch.setattr(device, "gpus", lambda: 0)  # which asks in a process of its own
     done = train(data, tmp_path, "--gpu", "--meta_iterations", 1)
     assert done.stdout.count("warning: no GPU") == 1
     done = evaluate(data, tmp_path, "--gpu", "--json")
