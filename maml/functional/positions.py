@@ -75,14 +75,17 @@ def taps(height: int, width: int, stride: int, pooled: bool) -> np.ndarray:
     return np.where(inside, i * width + j, height * width)
 
 
-def rows_of(positions: np.ndarray, order: np.ndarray, images: int) -> Tensor:
+def rows_of(
+    positions: np.ndarray, order: np.ndarray, images: int, by_image: bool = False
+) -> Tensor:
     """Return the rows that hold the positions [P, K] of every image, [P * N * K].
 
     `order` is the order of the positions in the rows. The position len(order) means none, and its
-    row is the one after the last, for all images.
+    row is the one after the last, for all images. `by_image` says that rows hold one image after
+    the other, and not one position after the other.
     """
     rank = np.argsort(np.append(order, len(order)))[positions]
     image = np.arange(images)[:, None, None]
-    none = rank == len(order)
-    rows = np.where(none, rank * images, rank * images + image).transpose(1, 0, 2)
+    whole = image * len(order) + rank if by_image else rank * images + image
+    rows = np.where(rank == len(order), len(order) * images, whole).transpose(1, 0, 2)
     return paddle.to_tensor(rows.ravel().astype("int32"))

@@ -77,8 +77,11 @@ def worth_it(height: int, width: int) -> bool:
     return 16 * -(-height // 2) * -(-width // 2) < 6 * height * width
 
 
-def tiles(height: int, width: int, images: int, pooled: bool) -> Tiles:
-    """Return the tables of a convolution of stride 1; see `patches`, whose rows these are too."""
+def tiles(height: int, width: int, images: int, pooled: bool, by_image: bool = False) -> Tiles:
+    """Return the tables of a convolution of stride 1; see `patches`, whose rows these are too.
+
+    With `by_image`, the rows are those of `windows`.
+    """
     down, right = -(-height // 2), -(-width // 2)
     outside, number = height * width, down * right * images
     position = np.full((2 * down + 2, 2 * right + 2), outside)
@@ -89,7 +92,8 @@ def tiles(height: int, width: int, images: int, pooled: bool) -> Tiles:
     order_in, order_out = np.arange(outside), output_order(height, width, 1, pooled)
 
     def blocks(positions: np.ndarray, order: np.ndarray) -> list[Tensor]:
-        table = rows_of(positions.reshape(-1, 1), order, images).reshape([len(positions), number])
+        table = rows_of(positions.reshape(-1, 1), order, images, by_image)
+        table = table.reshape([len(positions), number])
         size = at_once(BLOCK)
         return [table[:, i : i + size].flatten() for i in range(0, number, size)]
 
@@ -98,7 +102,7 @@ def tiles(height: int, width: int, images: int, pooled: bool) -> Tiles:
         found = np.empty((outside + 1, images), int)
         corner, tile = np.indices(y.shape)
         found[y] = (corner * step + tile * images)[:, :, None] + np.arange(images)
-        return found[order].ravel()
+        return (found[order].T if by_image else found[order]).ravel()
 
     write = places(order_out, number)
     in_order = len(write) == 4 * number and (np.diff(write) == 1).all()

@@ -161,7 +161,7 @@ def conv(
             f"a convolution of {kernel[0]} x {kernel[1]} does not fit images of {size[0]} x "
             f"{size[1]} pixels; make the images larger or the network shallower"
         )
-    tables, order, inverse = window_patches(at, x.shape[0] // now.tasks)
+    tables, order, inverse = window_patches(at, x.shape[0] // now.tasks, weight.shape[-3])
     rows = to_rows(x, now.tasks)
     if order is not None and inverse is not None:
         rows = permute_rows(rows, order, inverse)

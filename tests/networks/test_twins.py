@@ -8,6 +8,7 @@ from helpers import check_twice_differentiable, images, relative_error
 from paddle import nn
 
 import maml
+from maml.functional import windows, winograd
 from maml.networks.twins import kept_rows
 
 # PaddlePaddle 2.6's tensors have no attributes of one's own
@@ -86,7 +87,10 @@ LAYERS |= {
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_twin_does_what_paddles_layer_does_and_has_two_derivatives(name):
     make, shape = LAYERS[name]
-    layer = make()
+    check_twin(make(), shape)
+
+
+def check_twin(layer, shape):
     # the parameter beside it keeps a layer without weights a network
     network = maml.from_layer(nn.Sequential(nn.PReLU(), layer))
     rng = np.random.default_rng(0)
@@ -102,6 +106,13 @@ def test_a_twin_does_what_paddles_layer_does_and_has_two_derivatives(name):
         return network(by_place[0], [by_place[i] for i in range(1, len(arrays))], twice=True)
 
     check_twice_differentiable(run, *(arrays[i] for i in few), tolerance=2e-5)
+
+
+def test_wide_convolutions_are_computed_in_tiles(monkeypatch):
+    monkeypatch.setattr(windows, "TILED", 2)
+    check_twin(nn.Conv2D(2, 2, 3, padding=1), (2, 4, 6))
+    at = windows.Geometry((4, 6), (3, 3), (1, 1), (1, 1, 1, 1))
+    assert isinstance(windows.window_patches(at, 3, 2)[0], winograd.Tiles)
 
 
 def test_a_sum_of_activations_keeps_the_rows_that_both_have():
