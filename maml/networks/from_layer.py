@@ -16,7 +16,8 @@ from paddle import Tensor, nn
 
 from maml import functional as fn
 from maml.networks.base import Network
-from maml.networks.twins import ELEMENTWISE, LAYERS, METHODS, PLAIN, WITH_TASKS, Pass
+from maml.networks.passes import Pass
+from maml.networks.twins import ELEMENTWISE, LAYERS, METHODS, PLAIN, WITH_TASKS
 from maml.system.errors import UserError
 
 _NOW: ContextVar[Pass | None] = ContextVar("pass", default=None)

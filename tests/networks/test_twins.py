@@ -9,7 +9,7 @@ from paddle import nn
 
 import maml
 from maml.functional import windows, winograd
-from maml.networks.twins import kept_rows
+from maml.networks.passes import kept_rows
 
 # PaddlePaddle 2.6's tensors have no attributes of one's own
 REMEMBERS = not paddle.__version__.startswith("2.")
