@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from helpers import command, names_word
 
-from maml.cli.evaluate import parser
+from maml.cli.evaluate_flags import parser
 from maml.config import ALIASES, FIELDS, METHODS
 from maml.evaluation.options import TestOptions
 from maml.system.errors import UserError
