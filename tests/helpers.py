@@ -100,7 +100,10 @@ def run_main(module, *arguments) -> Said:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            assert not module.main()
+            try:
+                assert not module.main()
+            except SystemExit as end:  # of --help
+                assert not end.code
     return Said(out.getvalue(), err.getvalue())
 
 
@@ -117,6 +120,7 @@ def free_port() -> int:
 
 
 TINY = {
+    "filters": 8,
     "meta_batch_size": 2,
     "query": 2,
     "inner_steps": 1,
@@ -141,7 +145,9 @@ def tiny(*flags) -> list[str]:
     """The flags of `TINY` that `flags` do not contradict and their method knows."""
     stated = {str(flag) for flag in flags}
     metric = stated & {"protonet", "matching", "siamese"}
-    left = {k: v for k, v in TINY.items() if not (metric and k in OF_GRADIENT)}
+    unused = OF_GRADIENT if metric else ()
+    unused += ("filters",) if "--network" in stated else ()
+    left = {k: v for k, v in TINY.items() if k not in unused}
     return as_flags({k: v for k, v in left.items() if f"--{k}" not in stated})
 
 

@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import sys
 
 import pytest
+from helpers import run_main
 
 from maml.config import Config
 from maml.system import device, launch
+from maml.system.errors import UserError
 
 bench = pytest.importorskip("benchmarks.bench", reason="benchmarks/ is beside tests/")
 
@@ -70,3 +73,30 @@ def test_a_step_is_measured(name, monkeypatch, capsys):
     bench.work(name, Config(**{**bench.SETTINGS[name], **tiny, **steps}), repeats=1)
     measured = json.loads(capsys.readouterr().out)
     assert measured.keys() == {"seconds", "cpu", "memory", "rate"} and min(measured.values()) > 0
+
+
+def test_the_json_of_a_command_is_its_last_line():
+    assert bench.run([sys.executable, "-c", "print('so'); print('{\"a\": 1}')"]) == {"a": 1}
+    with pytest.raises(UserError, match="failed: too hot"):
+        bench.run([sys.executable, "-c", "raise SystemExit('too hot')"])
+
+
+@pytest.mark.slow
+def test_it_prints_a_row_for_a_step(monkeypatch):
+    """The process that it starts for the step is played by this one."""
+
+    def run(command):
+        python, path, *arguments = command
+        assert (python, path) == (sys.executable, bench.__file__)
+        return json.loads(run_main(bench, *arguments).stdout.splitlines()[-1])
+
+    monkeypatch.setenv(launch.LAUNCHED, "1")
+    monkeypatch.setattr(device, "end_with_parent", lambda: None)
+    for name, value in {"run": run, "busy": lambda: 0.0, "MATRIX": 64, "BURN_IN": 0}.items():
+        monkeypatch.setattr(bench, name, value)
+    said = run_main(bench, "--only", "reptile_5w5s", "--rounds", 1, "--repeats", 1).stdout
+    table = [line.strip("| ").split(" | ") for line in said.splitlines() if line.startswith("|")]
+    header, _, row = table
+    assert len(row) == len(header) and row[0] == "reptile_5w5s"
+    seconds, *others = (float(cell.rstrip("%")) for cell in row[1:])
+    assert seconds > 0 and all(number > 0 for number in others)

@@ -4,6 +4,7 @@ somewhere, and generated tables are what the stored results and `Config` say.
 
 import contextlib
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import shlex
 import shutil
 
 import pytest
-from helpers import ROOT, command, script, write_runs
+from helpers import ROOT, command, run_main, script, write_runs
 from PIL import Image
 
 from maml.classifier import judged
@@ -274,13 +275,15 @@ def workplace(tmp_path_factory):
 
 
 def run(words, folder):
-    """Run the program that these arguments of Python name: a command of the package within this
-    process, which is quicker by PaddlePaddle's import.
+    """Run the program that these arguments of Python name: a command of the package or an example
+    within this process, which is quicker by PaddlePaddle's import.
     """
     if words[0] in DOORS:
         return command(DOORS[words[0]], *words[1:])
     if words[:2] == ["-m", "maml"]:
         return command(*words[2:])
+    if words[0].startswith("examples/"):
+        return run_main(importlib.import_module(words[0][:-3].replace("/", ".")), *words[1:])
     return script(*words, cwd=folder)
 
 
@@ -314,6 +317,19 @@ def test_flags_of_commands_that_are_not_run(command):
     shown = run([*program, "--help"], ROOT).stdout
     for flag in (word for word in words[len(program) :] if word.startswith("--")):
         assert re.search(rf"{flag}\b", shown), flag
+
+
+@pytest.mark.parametrize("folder", ["examples", "benchmarks"])
+def test_programs_find_the_package_from_any_folder(folder):
+    """Without a process for each: they put the root into the path before they import it."""
+    programs = {p: p.read_text(encoding="utf-8") for p in (ROOT / folder).glob("*.py")}
+    start = {p: re.search(r"^(?:from|import) maml\b", text, re.M) for p, text in programs.items()}
+    found = {p: match.start() for p, match in start.items() if match and "__main__" in programs[p]}
+    root = r"^(?:ROOT = |sys\.path\.insert\(0, str\()Path\(__file__\)\.resolve\(\)\.parent\.parent"
+    for path, place in found.items():
+        before = programs[path][:place]
+        assert re.search(root, before, re.M) and "\nsys.path.insert(0, str(" in before, path
+    assert len(found) >= 5
 
 
 @pytest.mark.parametrize("command", every("other"))

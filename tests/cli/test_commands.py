@@ -1,4 +1,4 @@
-"""What `python -m maml` lists can be called, also by its old names, and so can the benchmark."""
+"""What `python -m maml` lists can be called, also by its old names."""
 
 import sys
 
@@ -42,14 +42,3 @@ def test_the_old_names_are_there(name):
 def test_a_checkpoint_that_is_missing_is_not_measured(tmp_path):
     said = command("table", "none", "--checkpoints", tmp_path, status=2).stderr
     assert said.startswith(f"error: {tmp_path}/none.pkl: cannot be read") and said.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_the_benchmark_prints_a_row_for_a_step():
-    once = ["--rounds", 1, "--repeats", 1]
-    said = script("benchmarks/bench.py", "--only", "reptile_5w5s", *once).stdout
-    table = [line.strip("| ").split(" | ") for line in said.splitlines() if line.startswith("|")]
-    header, _, row = table
-    assert len(row) == len(header) and row[0] == "reptile_5w5s"
-    seconds, *others = (float(cell.rstrip("%")) for cell in row[1:])
-    assert seconds > 0 and all(number > 0 for number in others)

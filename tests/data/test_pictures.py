@@ -356,7 +356,7 @@ def mine(tmp_path):
 def checkpoints(data, tmp_path_factory):
     """A ProtoNet and a two-way MAML, hardly trained."""
     out = tmp_path_factory.mktemp("checkpoints")
-    rare = ["--meta_iterations", 30, "--print_every", 100, "--val_every", 100]
+    rare = ["--meta_iterations", 30, "--print_every", 100, "--val_every", 100, "--filters", 64]
     for flags in (
         ["--algorithm", "protonet", "--train_way", 10, "--meta_batch_size", 1],
         ["--way", 2, "--meta_batch_size", 4, "--inner_steps_test", 3],
