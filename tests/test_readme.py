@@ -218,6 +218,8 @@ def shortened(command):
     short = SHORT.get(door, "").split()
     if door == "train":
         short += SHORT_OF_METHOD[method_of(words)].split()
+        if "--network" not in words:
+            short += ["--filters", "8"]
     return [*words, *short]
 
 
