@@ -11,8 +11,10 @@ from maml.config import GRADIENT, METHODS, METRIC
 from maml.evaluation.options import TestOptions
 from maml.system import errors
 
-ABOUT = """Measure a trained few-shot learner on characters that it has never seen, or let it classify
-your own pictures."""
+ABOUT = (
+    "Measure a trained few-shot learner on characters that it has never seen, or let it classify "
+    "your own pictures."
+)
 EXAMPLE = """examples:
   python evaluate.py --way 5 --shot 1
       the best weights that were validated on 5-way 1-shot; your own runs come first
