@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 import pytest
+from PIL import Image, ImageDraw
 
 from maml.algorithms.protonet import ProtoNet
 from maml.config import Config
@@ -274,6 +275,16 @@ def images(tasks: int, n: int, side: int = 8, channels: int = 1, seed: int = 0) 
     """Normal noise for images of some tasks, [tasks, n, channels, side, side] float64."""
     rng = np.random.default_rng(seed)
     return paddle.to_tensor(rng.standard_normal([tasks, n, channels, side, side]))
+
+
+def dense_grid() -> Image.Image:
+    """A picture that is too dense to be a character."""
+    image = Image.new("L", (300, 300), 255)
+    pen = ImageDraw.Draw(image)
+    for place in range(20, 290, 8):
+        pen.line([(15, place), (285, place)], fill=0, width=4)
+        pen.line([(place, 15), (place, 285)], fill=0, width=4)
+    return image
 
 
 def check_twice_differentiable(f, *arrays: np.ndarray, tolerance: float = 1e-6) -> None:

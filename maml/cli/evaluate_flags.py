@@ -13,7 +13,7 @@ from maml.system import errors
 
 ABOUT = (
     "Measure a trained few-shot learner on characters that it has never seen, or let it classify "
-    "your own pictures."
+    "your\nown pictures."
 )
 EXAMPLE = """examples:
   python evaluate.py --way 5 --shot 1

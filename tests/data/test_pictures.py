@@ -3,11 +3,9 @@
 import json
 import shutil
 
-import cv2
-import numpy as np
 import pytest
-from helpers import command, train
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from helpers import command, dense_grid, train
+from PIL import Image, ImageDraw
 
 from maml.data import ink, pictures
 from maml.data.form import Form
