@@ -102,6 +102,7 @@ def test_the_example_reads_pictures_as_the_weights_saw_them(form, inference, rng
     np.testing.assert_allclose(exported(x[None]), x.reshape(1, -1))
 
 
+@pytest.mark.slow
 def test_the_example_needs_nothing_but_the_folder(drawings, tmp_path):
     model = fitted("protonet_60w1s", drawings)
     model.export(tmp_path / "exported")

@@ -51,6 +51,7 @@ def evaluate(checkpoints, mine, *flags, status=0, support="support", query="quer
     return command("evaluate", "--checkpoints", checkpoints, *places, *flags, status=status)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["protonet", "maml"])
 def test_own_pictures_are_told_apart(checkpoints, mine, algorithm):
     done = evaluate(

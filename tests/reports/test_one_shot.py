@@ -23,6 +23,7 @@ def weights(raw, tmp_path_factory):
     return read(folder / "checkpoints" / "p.pkl"), folder
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_kept_beside_measured_weights(weights, monkeypatch):
     trained, folder = weights
     path = trained.path.with_suffix(".json")

@@ -41,6 +41,7 @@ def test_without_gloo_several_workers_are_refused_in_a_sentence(without_gloo, mo
         Processes()
 
 
+@pytest.mark.slow
 def test_paddle_is_asked_in_a_process_of_its_own(mac):
     """This PaddlePaddle has gloo and no GPU, and says so."""
     assert launch.choose_workers(0, 32) == 8

@@ -49,6 +49,7 @@ def colours(tmp_path_factory):
     return {side: write(tmp_path_factory.mktemp(f"of{side}"), side) for side in (SIDE, 65)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", KINDS)
 def test_every_network_trains_and_is_measured_on_colours(network, colours, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "KochNet", SmallKoch)

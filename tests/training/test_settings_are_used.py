@@ -169,6 +169,7 @@ CASES = [(method, name) for method in METHODS for name in OTHER]
 ACCEPTED = [(method, name) for method, name in CASES if method in FIELDS[name].metadata["only_for"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, name", ACCEPTED)
 def test_a_setting_changes_what_a_run_does(data, usual, tmp_path, monkeypatch, method, name):
     monkeypatch.setattr(loop, "PROGRESS_TASKS", 1)
