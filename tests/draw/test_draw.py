@@ -168,10 +168,10 @@ def test_a_support_has_the_same_name_after_a_restart(client, folder):
 
 
 @pytest.mark.slow
-def test_twelve_clients_at_once_are_all_answered_right(folder, monkeypatch):
+def test_forty_clients_at_once_are_all_answered_right(folder, monkeypatch):
     """Although no more than three fitted classifiers are kept."""
     monkeypatch.setattr("maml.draw.memory.FITTED", 3)
-    app, together = create(find_models(folder)), threading.Barrier(12)
+    app, together = create(find_models(folder)), threading.Barrier(40)
     orders = list(permutations((BAR, CROSS, ARC)))
 
     def visit(number):
@@ -184,8 +184,8 @@ def test_twelve_clients_at_once_are_all_answered_right(folder, monkeypatch):
             answers.append(order[np.argmax(answer.json["steps"][-1])] == query)
         return answers
 
-    with ThreadPoolExecutor(12) as visitors:
-        assert list(visitors.map(visit, range(12))) == [[True] * 4] * 12
+    with ThreadPoolExecutor(40) as visitors:
+        assert list(visitors.map(visit, range(40))) == [[True] * 4] * 40
 
 
 @pytest.mark.parametrize(
