@@ -94,6 +94,8 @@ def test_a_session_that_leaves_something_fails(tmp_path, monkeypatch):
     for name in ("TMPDIR", left_behind.MARK, "PYTEST_DEBUG_TEMPROOT"):
         monkeypatch.setenv(name, str(tmp_path))  # and as before, after this test
     monkeypatch.setattr(tempfile, "tempdir", None)
+    listening, others = left_behind.listening, left_behind.listening()  # of fixtures beside it
+    monkeypatch.setattr(left_behind, "listening", lambda: listening() - others)
     said = []
     writer = SimpleNamespace(line=lambda text, **style: said.append(text))
     config = SimpleNamespace(get_terminal_writer=lambda: writer)
