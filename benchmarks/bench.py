@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,6 +48,15 @@ SETTINGS = {  # by the name of a step, its settings
     "siamese_128pairs": {**SIAMESE, "way": 128, "query": 1, "meta_batch_size": 1},
     "evaluate_5w1s": {**MAML, "inner_steps_test": 10},
 }
+
+
+COMPILED = {"maml_5w1s_1query_1step", "fomaml_5w1s"}
+"""steps that torch.compile makes faster than eager PyTorch and than torch.func's vmap"""
+
+
+def peer_form(name: str) -> str:
+    """Return the form of PyTorch that takes a step the fastest, of those of torch_peer.py."""
+    return "compile" if name in COMPILED and shutil.which("g++") else "eager"
 
 
 def flops(name: str, c: config.Config) -> float:
@@ -97,7 +107,7 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
         "tasks": c.meta_batch_size,
         "repeats": repeats,
     }
-    arguments = [algorithm]
+    arguments = [algorithm, "--form", peer_form(name)]
     for key, value in values.items():
         arguments += [f"--{key}", str(value)]
     return arguments
@@ -218,7 +228,7 @@ def compare(name: str, c: config.Config, arguments: argparse.Namespace) -> str:
         peer_seconds = statistics.median(r["seconds"] for r in peer_runs)
         loaded = f"none: {load:.1f} cores were busy"
         ratio = f"{seconds / peer_seconds:.2f}" if load <= QUIET else loaded
-        cells += [f"{peer_seconds:.3f}", ratio]
+        cells += [f"{peer_seconds:.3f} ({peer_form(name)})", ratio]
     return f"| {' | '.join(cells)} |"
 
 

@@ -88,11 +88,32 @@ def labels(way, each):
     return torch.arange(way).repeat_interleave(each)
 
 
+def functional_loss(steps, second_order, forward):
+    """Return the loss of a task's queries as a function of weights, for torch.func."""
+
+    def support_loss(params, x, y):
+        return F.cross_entropy(forward(params, x, False), y)
+
+    def adapt(params, x, y):
+        for _ in range(steps):
+            gradient = torch.func.grad(support_loss)(params, x, y)
+            if not second_order:
+                gradient = [g.detach() for g in gradient]
+            params = [p - 0.1 * g for p, g in zip(params, gradient)]
+        return params
+
+    def task_loss(params, support_x, support_y, query_x, query_y):
+        return support_loss(adapt(params, support_x, support_y), query_x, query_y)
+
+    return task_loss, adapt
+
+
 def build(a):
     """Return a function without arguments that takes one step."""
     pooled = a.algorithm in ("protonet", "siamese")
     outputs, features = {"protonet": (None, 64), "siamese": (1, 64)}.get(a.algorithm, (a.way, 256))
     residual = a.algorithm == "residual"
+    network = residual_forward if residual else forward
     initial = residual_parameters(a.way) if residual else parameters(outputs, features)
     theta = [p.requires_grad_() for p in initial]
     optimizer = torch.optim.Adam(theta, 1e-3)
@@ -101,12 +122,27 @@ def build(a):
         support = images(a.way * a.shot), labels(a.way, a.shot)
         query = images(a.way * a.query), labels(a.way, a.query)
         tasks.append((*support, *query))
+    task_loss, adapt = functional_loss(a.steps, a.algorithm != "fomaml", network)
+    stacked = [torch.stack(parts) for parts in zip(*tasks)] if tasks else []
 
-    def maml(second_order, forward=forward):
+    def meta_gradient():
+        """Return the gradient of each task, by the form that was asked for."""
+        if a.form == "vmap":
+            each = torch.func.vmap(torch.func.grad(task_loss), (None, 0, 0, 0, 0))
+            return [g.sum(0) for g in each([p.detach() for p in theta], *stacked)]
+        found = [compiled_gradient([p.detach() for p in theta], *task) for task in tasks]
+        return [sum(g) for g in zip(*found)]
+
+    def maml():
         optimizer.zero_grad()
+        if a.form != "eager":
+            for p, g in zip(theta, meta_gradient()):
+                p.grad = g
+            return optimizer.step()
+        second_order = a.algorithm != "fomaml"
         for support_x, support_y, query_x, query_y in tasks:
-            adapted = inner_loop(theta, support_x, support_y, a.steps, second_order, forward)
-            loss = F.cross_entropy(forward(adapted, query_x, False), query_y)
+            adapted = inner_loop(theta, support_x, support_y, a.steps, second_order, network)
+            loss = F.cross_entropy(network(adapted, query_x, False), query_y)
             if second_order:
                 loss.backward()
             else:
@@ -114,46 +150,54 @@ def build(a):
                     p.grad = g if p.grad is None else p.grad.add_(g)
         optimizer.step()
 
+    def ends():
+        """Return the adapted weights of each task."""
+        params = [p.detach().requires_grad_(a.form == "eager") for p in theta]
+        if a.form == "vmap":
+            found = torch.func.vmap(adapt, (None, 0, 0))(params, *stacked[:2])
+            return list(zip(*(p.unbind() for p in found)))
+        loop = compiled_loop if a.form == "compile" else eager_loop
+        return [loop(params, x, y) for x, y, _, _ in tasks]
+
+    def eager_loop(params, x, y):
+        return inner_loop(params, x, y, a.steps, False)
+
     def reptile():
-        with_gradient = [p.detach().requires_grad_() for p in theta]
-        ends = [inner_loop(with_gradient, x, y, a.steps, False) for x, y, _, _ in tasks]
+        found = ends()
         with torch.no_grad():
-            for p, *adapted in zip(theta, *ends):
+            for p, *adapted in zip(theta, *found):
                 p.add_(sum(w - p for w in adapted), alpha=1 / a.tasks)
 
-    def protonet():
-        optimizer.zero_grad()
+    def protonet_loss():
         z = forward(theta, episode, True)
         prototypes = z[: a.way * a.shot].view(a.way, a.shot, -1).mean(1)
         distance = torch.cdist(z[a.way * a.shot :], prototypes).square()
-        F.cross_entropy(-distance, labels(a.way, a.query)).backward()
-        optimizer.step()
+        return F.cross_entropy(-distance, labels(a.way, a.query))
 
-    def siamese():
-        optimizer.zero_grad()
+    def siamese_loss():
         first, second = forward(theta[:12], episode, True).chunk(2)
         logits = F.linear((first - second).abs(), *theta[12:])[:, 0]
-        F.binary_cross_entropy_with_logits(logits, (torch.arange(a.way) % 2).float()).backward()
+        return F.binary_cross_entropy_with_logits(logits, (torch.arange(a.way) % 2).float())
+
+    def metric():
+        optimizer.zero_grad()
+        metric_loss().backward()
         optimizer.step()
 
     def evaluate():
-        for support_x, support_y, query_x, query_y in tasks:
-            adapted = inner_loop(theta, support_x, support_y, a.steps, False)
+        for (_, _, query_x, query_y), adapted in zip(tasks, ends()):
             with torch.no_grad():
                 (forward(adapted, query_x, False).argmax(1) == query_y).float().mean().item()
 
     if pooled:
         episode = images(a.way * (a.shot + a.query), True)
-    steps = {
-        "maml": lambda: maml(True),
-        "residual": lambda: maml(True, residual_forward),
-        "fomaml": lambda: maml(False),
-        "reptile": reptile,
-        "protonet": protonet,
-        "siamese": siamese,
-        "evaluate": evaluate,
-    }
-    return steps[a.algorithm]
+    metric_loss = protonet_loss if a.algorithm == "protonet" else siamese_loss
+    if a.form == "compile":
+        compiled_gradient = torch.compile(torch.func.grad(task_loss))
+        compiled_loop = torch.compile(adapt)
+        metric_loss = torch.compile(metric_loss)
+    steps = {"reptile": reptile, "evaluate": evaluate, "protonet": metric, "siamese": metric}
+    return steps.get(a.algorithm, maml)
 
 
 def main():
@@ -162,6 +206,13 @@ def main():
     parser.add_argument("algorithm", choices=methods)
     for name in ("way", "shot", "query", "steps", "tasks", "repeats"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument(
+        "--form",
+        choices=["eager", "vmap", "compile"],
+        default="eager",
+        help="plain PyTorch, torch.func over all tasks at once, or torch.compile (needs a C++"
+        " compiler); default: %(default)s, see README.md for which is the fastest",
+    )
     arguments = parser.parse_args()
     torch.manual_seed(0)
     step = build(arguments)

@@ -34,8 +34,18 @@ def row(monkeypatch):
 
 def test_the_ratio_is_ours_over_theirs(row):
     found = row([0.0, 0.05])
-    assert found[1:4] == ["2.000", "0.5", "1.00"] and found[-2:] == ["4.000", "0.50 |"]
+    assert found[1:4] == ["2.000", "0.5", "1.00"] and found[-2:] == ["4.000 (eager)", "0.50 |"]
     assert len(row([0.0, 0.0], torch=None)) == len(found) - 2
+
+
+def test_the_peer_is_the_fastest_form_of_pytorch_here(monkeypatch):
+    """Which torch.compile is for some steps, where there is a compiler."""
+    monkeypatch.setattr(bench.shutil, "which", lambda name: f"/usr/bin/{name}")
+    for name, form in (("fomaml_5w1s", "compile"), ("protonet_60w5s", "eager")):
+        arguments = bench.peer_arguments(name, Config(**bench.SETTINGS[name]), 1)
+        assert arguments[arguments.index("--form") + 1] == form
+    monkeypatch.setattr(bench.shutil, "which", lambda name: None)
+    assert {bench.peer_form(name) for name in bench.SETTINGS} == {"eager"}
 
 
 @pytest.mark.parametrize("busy", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
