@@ -29,6 +29,7 @@ COPIES = {"distortions_test": 8}
 KINDS: dict[str, dict[str, Any]] = {  # what an answer comes from beside the weights
     "": {},
     "distorted copies": COPIES,
+    "more copies": {"distortions_test": 24},
     "refined": {**COPIES, "refine": 3},
 }
 WORDS = {
@@ -36,12 +37,14 @@ WORDS = {
         "header": "| weights | error on the 20 runs, % | error on 10,000 random runs, % |",
         "": "",
         "distorted copies": ", eight distorted copies",
+        "more copies": ", 24 distorted copies",
         "refined": ", eight distorted copies, refined (transductive)",
     },
     "zh": {
         "header": "| 权重 | 20 次固定测试的错误率，% | 10,000 次随机测试的错误率，% |",
         "": "",
         "distorted copies": "，每张图像加八份变形副本",
+        "more copies": "，每张图像加 24 份变形副本",
         "refined": "，每张图像加八份变形副本，精化（直推）",
     },
 }
