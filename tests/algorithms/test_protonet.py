@@ -130,6 +130,7 @@ def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
     )
 
 
+@pytest.mark.slow
 def test_gradient_with_every_support_equals_finite_differences(rng):
     proto, tasks = small_protonet(rng, every_support=True), episodes(rng, tasks=1)
     assert relative_error(*gradient_and_differences(proto, tasks, 3)) < 1e-6

@@ -128,6 +128,7 @@ def test_a_folder_that_is_named_twice_counts_once(tmp_path):
     assert sorted(trained.path.stem for trained in choice.candidates) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_evaluate_takes_the_last_own_run_and_says_so(data, run, tmp_path):
     weights = tmp_path / "checkpoints"
     save_description(weights / "better.pkl", 0.999, algorithm="maml", way=5, train_way=-1)
@@ -234,6 +235,7 @@ def test_committed_checkpoints_load(path):
     }
 
 
+@pytest.mark.slow
 def test_the_committed_weights_for_usual_tasks():
     """Those that reached most on the validation tasks of the index, whatever they were trained
     for.

@@ -18,7 +18,10 @@ from maml.networks.build import build_network
 from maml.networks.plain import plain_layer
 from maml.system.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Paddle's own, of its static graphs
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # Paddle's own, of its static graphs
+]
 WEIGHTS = ["protonet_60w1s", "maml_5w1s", "reptile_5w5s", "matching_20w1s", "siamese_pairs"]
 WEIGHTS += ["siamese_triplets"]
 DRAWINGS = {"image_size": 28, "channels": 1, "inverted": True}
@@ -81,7 +84,6 @@ def test_an_encoder_is_exported_before_it_is_fitted(drawings, inference, tmp_pat
         maml.load("maml_5w1s").export(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     [
@@ -102,7 +104,6 @@ def test_the_example_reads_pictures_as_the_weights_saw_them(form, inference, rng
     np.testing.assert_allclose(exported(x[None]), x.reshape(1, -1))
 
 
-@pytest.mark.slow
 def test_the_example_needs_nothing_but_the_folder(drawings, tmp_path):
     model = fitted("protonet_60w1s", drawings)
     model.export(tmp_path / "exported")
@@ -136,7 +137,7 @@ def test_what_depends_on_other_queries_is_not_exported(drawings, tmp_path):
 
 @pytest.mark.parametrize(
     "kind",
-    ["strided", "pooled", "dense", "perceptron", pytest.param("koch", marks=pytest.mark.slow)],
+    ["strided", "pooled", "dense", "perceptron", "koch"],
 )
 def test_a_plain_layer_computes_what_the_network_does(kind, rng):
     """With given statistics, and with those of the images, for sizes that do not halve."""

@@ -33,7 +33,13 @@ def queries(drawings, names="abcde"):
     return drawings[: len(names), 10:13].reshape(-1, 28, 28), [n for n in names for _ in range(3)]
 
 
-@pytest.fixture(scope="module", params=WEIGHTS)
+QUICK = {"maml_5w1s", "protonet_60w1s", "matching_20w1s", "siamese_triplets"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in WEIGHTS],
+)
 def name(request):
     return request.param
 

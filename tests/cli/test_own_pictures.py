@@ -8,6 +8,8 @@ import pytest
 from helpers import command, script
 from PIL import Image, ImageDraw
 
+pytestmark = pytest.mark.slow
+
 
 def sketch(path, kind, slant=0):
     """A bar or a cross, drawn with a pen."""
@@ -89,7 +91,6 @@ def test_what_cannot_be_used_is_named_and_the_others_are_answered(mine):
     assert text.stderr.count("skipped: ") == 4
 
 
-@pytest.mark.slow
 def test_the_script_ends_with_the_same_status(mine):
     blank(mine / "query/c.png")
     places = ["--support", mine / "support", "--query-images", mine / "query"]

@@ -121,6 +121,7 @@ def test_part_of_something_else_is_given_up(server, tmp_path):
     assert_whole(server, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["drops", "stalls"])
 def test_broken_off_and_continued(server, tmp_path, mode):
     server.mode = mode

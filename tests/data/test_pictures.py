@@ -71,6 +71,7 @@ def test_own_pictures_are_told_apart(checkpoints, mine, algorithm):
     assert "c.png" in text and "cross" in text and "accuracy: 100.0%" in text
 
 
+@pytest.mark.slow
 def test_own_pictures_that_cannot_be_used_are_named(checkpoints, mine):
     def complaint(**places):
         error = evaluate(checkpoints, mine, "--algorithm", "protonet", status=2, **places).stderr

@@ -13,7 +13,11 @@ from maml.networks.passes import kept_rows
 
 # PaddlePaddle 2.6's tensors have no attributes of one's own
 REMEMBERS = not paddle.__version__.startswith("2.")
-pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
+pytestmark = [
+    pytest.mark.both_paddles,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("float64"),
+]
 
 LAYERS = {  # a layer, and the shape of an image
     "conv": (lambda: nn.Conv2D(2, 4, (3, 2), (2, 1), (1, 0), 1, groups=2), (2, 5, 4)),

@@ -105,6 +105,7 @@ def test_visualdl_has_the_same_curves_for_methods_without_steps(data, tmp_path):
     assert not any("by step" in tag for tag in scalars)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_weights(data, run, tmp_path):
     train(data, tmp_path, "--name", "again")
     train(data, tmp_path, "--name", "other", "--seed", 1)
@@ -123,6 +124,7 @@ def test_the_command_of_the_last_line_runs_in_a_folder_with_a_space(data, tmp_pa
     assert words[4] == str(out / "checkpoints" / "protonet_5w1s.pkl") and len(words) == 7
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_all_the_time_changes_nothing(data, run, tmp_path, monkeypatch):
     """Neither weights nor what --resume finds; the seconds of training are those that passed."""
     from visualdl import LogReader
@@ -186,6 +188,7 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number, workers):
     assert 4 <= safe_pickle.load(resume_file(tmp_path))["epoch"] < 10000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner, outer", [(100, 100), (0.1, 1e20)])
 def test_divergence_stops_with_advice_and_the_last_good_state(data, tmp_path, inner, outer):
     rates = ["--inner_lr", inner, "--outer_lr", outer, "--inner_steps", 5]
@@ -238,6 +241,7 @@ def test_early_stopping(data, tmp_path):
     assert "The best acc on validation set is" in text
 
 
+@pytest.mark.slow
 def test_training_on_validation_characters_too_keeps_the_last_weights(data, tmp_path):
     train(data, tmp_path, "--train_on_val", "--outer_lr", 0.1)
     best, last = (
