@@ -106,8 +106,8 @@ def evaluate(
         sampler (Sampler): where the tasks come from.
         tasks (int): the number of tasks.
         processes (Processes | None): the processes that share the tasks; all get the whole result.
-        progress (Callable): wraps the range of tasks, in steps of 8; where it ends earlier, in all
-            processes alike, the result is of fewer tasks.
+        progress (Callable): wraps the range of tasks, in steps of 8 for each process; where it ends
+            earlier, in all processes alike, the result is of fewer tasks.
         every_step (bool): measure after every update step, or, which is quicker, after the last.
 
     Returns:
@@ -140,20 +140,21 @@ def evaluate_together(
         classifiers = [first]
     total: list[Result] = []
     done = 0
-    for batch, start in enumerate(progress(range(0, tasks, TASKS_AT_ONCE))):
-        size = min(TASKS_AT_ONCE, tasks - start)
-        mine = batch % processes.size == processes.rank
-        # all processes draw all tasks, to stay in step, and measure the first batch, to know the
-        # results' shapes
-        drawn = sampler.sample(size, slice(None) if mine or not total else slice(0))
-        if mine or not total:
-            results = measure(classifiers, drawn, every_step)
-        if not total:
-            total = [Result(*(_zeros(tasks, part) for part in result)) for result in results]
-        if mine:
-            for whole, part in _arrays(total, results):
-                whole[start : start + size] = part
-        done = start + size
+    # a round has a batch for each process, which all are measured before `progress` goes on
+    for begin in progress(range(0, tasks, processes.size * TASKS_AT_ONCE)):
+        done = min(begin + processes.size * TASKS_AT_ONCE, tasks)
+        for batch, start in enumerate(range(begin, done, TASKS_AT_ONCE)):
+            size, mine = min(TASKS_AT_ONCE, tasks - start), batch == processes.rank
+            # all processes draw all tasks, to stay in step, and measure the first batch, to know
+            # the results' shapes
+            drawn = sampler.sample(size, slice(None) if mine or not total else slice(0))
+            if mine or not total:
+                results = measure(classifiers, drawn, every_step)
+            if not total:
+                total = [Result(*(_zeros(tasks, part) for part in result)) for result in results]
+            if mine:
+                for whole, part in _arrays(total, results):
+                    whole[start : start + size] = part
     return [Result(*(processes.sum(part[:done]) for part in result)) for result in total]
 
 

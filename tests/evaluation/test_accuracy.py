@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import paddle
 import pytest
@@ -77,6 +79,32 @@ def test_it_is_known_which_drawings_were_asked_and_which_were_told_right(monkeyp
     assert asked.row.shape == (7, 95) and result.correct.shape == (7, 95)
     assert (result.correct == (asked.drawing % 2 == 0)).all()
     assert np.allclose(result.correct.mean(axis=1), result.accuracies[:, 1])
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_work_at_the_same_time(monkeypatch, size):
+    """Each measures a batch between two calls of `progress`, where they wait for each other."""
+    monkeypatch.setattr(accuracy, "TASKS_AT_ONCE", 1)
+
+    def sample():
+        return TaskSampler(images(), 5, 1, 19, np.random.default_rng(0))
+
+    def measured_by(rank):
+        processes, known = SimpleNamespace(rank=rank, size=size, sum=lambda part: part), Known()
+        asked, counts = [], []
+        known.predict = lambda *arguments: asked.append(1) or Known.predict(known, *arguments)
+
+        def progress(items):
+            for item in items:
+                yield item
+                counts.append(len(asked))
+
+        return accuracy.evaluate(known, sample(), 7, processes, progress), np.diff(counts[:3])
+
+    found, counts = zip(*map(measured_by, range(size)))
+    assert (np.array(counts)[:, 0] == counts[0][0]).all() and counts[0][0] > 0
+    alone = accuracy.evaluate(Known(), sample(), 7)
+    assert (sum(result.accuracies for result in found) == alone.accuracies).all()
 
 
 def test_interval_is_of_the_mean_over_tasks():
