@@ -316,6 +316,16 @@ class Config:
         only_for=["maml"],
     )
 
+    temperature: float = option(
+        1.0,
+        "outer loop",
+        "divides the scores of queries, in the outer loss and in tests; below 1 the inner loop, "
+        "whose scores stay as they are, need not make the support certain, after which no gradient "
+        "is left; 1: the paper's",
+        0.001,
+        1000,
+        only_for=["maml"],
+    )
     outer_optimizer: str = option(
         "sgd",
         "outer loop",

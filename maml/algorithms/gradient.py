@@ -35,6 +35,7 @@ class GradientLearner(ABC):
     """
 
     QUERY_IMAGES = 100  # at once, about: more do not stay in the processor's cache
+    temperature = 1.0  # scores of queries are divided by it
     optimizer: Any
     iteration = 0
 
@@ -72,7 +73,7 @@ class GradientLearner(ABC):
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
         """Return scores [T, N, way] of query images [T, N, 1, H, W]."""
-        return self._as_in_tests(self.network, adapted, query_x)
+        return self._as_in_tests(self.network, adapted, query_x) / self.temperature
 
     def represent(self, adapted: Adapted, x: Tensor) -> Tensor:
         """Return embeddings [T, N, D] of images [T, N, 1, H, W]."""

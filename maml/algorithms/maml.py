@@ -12,10 +12,19 @@ alpha may be learned along with theta, one for each update and each tensor of th
 Antoniou, Edwards & Storkey 2019, section 4, LSLR); updates beyond those of training repeat the last
 one's.
 
+The scores f of queries may be divided by a temperature tau, those of the support never:
+
+    L_Ti(theta'_i) = cross-entropy of softmax(f / tau)
+
+The query loss asks for large scores. With tau = 1 the inner loop has to make them, and its first
+update leaves a support loss near 0, so that later updates have no gradient to follow.
+
 Deviations from the paper, with reasons:
  1. The meta-gradient is the tasks' mean, not their sum, so that beta does not depend on the size of
     the meta-batch; Adam is blind to the difference.
  2. No convolution biases: batch normalisation subtracts them again.
+ 3. tau, which the paper does not have (1, the default, is the paper's): with 0.2, 20-way 1-shot
+    tasks gain a point (benchmarks/experiments.md).
 """
 
 from __future__ import annotations
@@ -51,6 +60,7 @@ class MAML(GradientLearner):
         adapt (Sequence[str]): patterns of the names of the parameters that the inner loop adapts,
             such as "classifier.*" (ANIL: Raghu, Raghu, Bengio & Vinyals 2020); none for all.
         clip (float): largest norm of a task's contribution to the meta-gradient; 0 for no limit.
+        temperature (float): tau, by which scores of queries are divided.
         **shared: transductive, augment, loss, average; see `GradientLearner`.
 
     Example:
@@ -79,9 +89,11 @@ class MAML(GradientLearner):
         learned_rates: bool = False,
         adapt: Sequence[str] = (),
         clip: float = 0.0,
+        temperature: float = 1.0,
         **shared: Any,
     ):
         super().__init__(network, **shared)
+        self.temperature = temperature
         self.alpha, self.steps, self.steps_test = alpha, steps, steps_test
         self.first_order, self.clip = first_order, clip
         self.adapted = self._matching(adapt)  # places in theta
@@ -194,7 +206,7 @@ class MAML(GradientLearner):
 
         def part(theta, x, y):  # needs no second derivative, so a few tasks at a time
             theta = fn.leaves(theta)
-            losses = self.loss(self.network(x, theta), y)
+            losses = self.loss(self.network(x, theta) / self.temperature, y)
             return losses.detach(), paddle.grad(losses.sum(), theta)
 
         return fn.in_parts(part, max(1, self.QUERY_IMAGES // x.shape[1]), theta, x, y)

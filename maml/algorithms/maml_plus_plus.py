@@ -44,7 +44,7 @@ class MAMLPlusPlus(MAML):
         multi_step_loss (int): meta-iterations in which every theta_k counts, less and less but for
             the last; 0 for the last alone.
         first_order_until (int): meta-iterations without second derivatives.
-        **options: first_order, learned_rates, adapt, clip; see `MAML`.
+        **options: first_order, learned_rates, adapt, clip, temperature; see `MAML`.
 
     Example:
         >>> import numpy as np, maml

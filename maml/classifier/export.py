@@ -82,6 +82,7 @@ def fitted_layer(classifier: Classifier, adapted: Any) -> nn.Layer:
     """
     if isinstance(classifier, GradientLearner) and not classifier.transductive:
         network, theta = classifier.network, [p[0] for p in adapted.theta]
+        theta[-2:] = [p / classifier.temperature for p in theta[-2:]]  # of the classifier
         support = adapted.support_x
         if isinstance(classifier, Reptile):
             group = support.shape[1] + 1

@@ -108,6 +108,7 @@ def build_learner(
         first_order_until=config.first_order_until,
         adapt=[pattern.strip() for pattern in config.adapt.split(",") if pattern.strip()],
         clip=config.clip,
+        temperature=config.temperature,
         **shared,
     )
 

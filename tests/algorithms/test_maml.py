@@ -83,6 +83,29 @@ def test_first_order_gradient_equals_finite_differences_at_the_adapted_weights(r
     ) < 1e-6 * abs(expected)
 
 
+def test_meta_gradient_with_a_temperature_equals_finite_differences(rng):
+    network, tasks = small_problem("strided", rng)
+    maml = learner(network, temperature=0.2)
+    _, gradient = meta_gradient(maml, tasks)
+    directions = [rng.standard_normal(p.shape) for p in network.theta]
+    expected = differences_along(maml, tasks, directions)
+    found = sum((g * d).sum() for g, d in zip(gradient, directions))
+    assert abs(found - expected) < 1e-6 * abs(expected)
+
+
+def test_the_temperature_divides_scores_of_queries_and_leaves_the_inner_loop_alone(rng):
+    network, tasks = small_network("strided", rng), small_tasks(rng)
+    support_x, support_y, query_x, query_y = map(paddle.to_tensor, tasks)
+    *_, plain = learner(network).adapt(support_x, support_y)
+    cold = learner(network, temperature=0.25)
+    *_, adapted = cold.adapt(support_x, support_y)
+    assert all((a.numpy() == b.numpy()).all() for a, b in zip(plain.theta, adapted.theta))
+    scores = 4 * network(query_x, plain.theta)
+    assert relative_error(cold.predict(adapted, query_x).numpy(), scores.numpy()) < 1e-12
+    loss, _ = cold.query_gradient(adapted.theta, query_x, query_y)
+    assert relative_error(loss.numpy(), fn.cross_entropy(scores, query_y).numpy()) < 1e-12
+
+
 def test_first_order_differs_from_second(rng):
     network, tasks = small_problem("strided", rng)
     exact, first = (

@@ -97,6 +97,8 @@ def test_a_flag_can_mend_what_the_file_states(tmp_path):
         ({"outer_lr_end": 1e-5}, "outer_lr_end is for schedule cosine or linear, not"),
         ({"schedule": "linear", "outer_lr_end": 0.01}, "at most outer_lr, which is 0.001"),
         ({"multi_step_loss": -1}, "multi_step_loss must be at least 0"),
+        ({"algorithm": "reptile", "temperature": 0.2}, "temperature is for maml"),
+        ({"temperature": 0.0}, "temperature must be at least 0.001"),
     ],
 )
 def test_settings_that_mean_nothing_together_are_refused(settings, message):

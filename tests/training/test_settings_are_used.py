@@ -66,6 +66,7 @@ OTHER = {  # a value that is neither the default nor the value of `SMALL`, and w
     "inner_batch": (1, {}),
     "inner_batch_test": (1, {}),
     "clip": (1e-4, {}),
+    "temperature": (0.2, {}),
     "outer_optimizer": ("adam", {}),
     "outer_lr": (0.1, {}),
     "multi_step_loss": (10, {}),
