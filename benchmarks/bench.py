@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from maml import config
+from maml.networks.koch import KochNet
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
 
@@ -41,14 +42,23 @@ SETTINGS = {  # by the name of a step, its settings
     "maml_5w5s": {**MAML, "shot": 5},
     "maml_20w1s": {**MAML, "way": 20, "meta_batch_size": 16},
     "maml_20w5s": {**MAML, "way": 20, "shot": 5, "meta_batch_size": 4},
+    "maml_5w1s_colour": {**MAML, "meta_batch_size": 2},
     "maml_5w1s_1query_1step": {**MAML, "query": 1, "inner_steps": 1},
     "fomaml_5w1s": {**MAML, "first_order": True},
     "reptile_5w5s": {**REPTILE, "shot": 5, "meta_batch_size": 5, "inner_batch": 25},
     "protonet_60w5s": {**PROTONET, "way": 60, "shot": 5, "query": 5, "meta_batch_size": 1},
+    "protonet_5w1s_colour": {**PROTONET, "meta_batch_size": 1},
     "siamese_128pairs": {**SIAMESE, "way": 128, "query": 1, "meta_batch_size": 1},
+    "siamese_koch": {**SIAMESE, "network": "koch", "way": 16, "query": 1, "meta_batch_size": 1},
     "evaluate_5w1s": {**MAML, "inner_steps_test": 10},
 }
-
+IMAGES = {
+    "maml_5w1s_colour": (84, 3),
+    "protonet_5w1s_colour": (84, 3),
+    "siamese_koch": (KochNet.IMAGE_SIZE, 1),
+}
+"""side and channels of a step's images, where they are not Omniglot's"""
+OMNIGLOT = 28, 1
 
 COMPILED = {"maml_5w1s_1query_1step", "fomaml_5w1s"}
 """steps that torch.compile makes faster than eager PyTorch and than torch.func's vmap"""
@@ -66,16 +76,13 @@ def flops(name: str, c: config.Config) -> float:
     gradient with respect to the first layer's input, which is not computed. A gradient step through
     which a second gradient is computed counts as three gradients.
     """
-    size, channels, layers = 28, 1, []
-    residual = name.endswith("residual")
-    pooled = residual or c.algorithm in ("protonet", "siamese")
-    for _ in range(4):
-        side = size if pooled else -(-size // 2)  # of the layer's output
-        layers.append(2 * side * side * 9 * channels * 64)
-        size = side // 2 if pooled else side
-        if residual:
-            layers += [2 * side * side * 9 * 64 * 64, 2 * size * size * channels * 64]
-        channels = 64
+    size, channels = IMAGES.get(name, OMNIGLOT)
+    if c.network == "koch":
+        layers = koch_layers(size)
+    else:
+        residual = name.endswith("residual")
+        pooled = residual or c.algorithm in ("protonet", "siamese")
+        layers = conv4_layers(size, channels, pooled, residual)
     forward = sum(layers)
     gradient = 3 * forward - layers[0]
     way, shot, query = c.train_task
@@ -90,6 +97,29 @@ def flops(name: str, c: config.Config) -> float:
     return tasks * (c.inner_steps * way * shot * support + way * query * gradient)
 
 
+def conv4_layers(size: int, channels: int, pooled: bool, residual: bool) -> list[float]:
+    """Return the operations of an image's forward pass in each convolution of four blocks."""
+    layers: list[float] = []
+    for _ in range(4):
+        side = size if pooled else -(-size // 2)  # of the layer's output
+        layers.append(2 * side * side * 9 * channels * 64)
+        size = side // 2 if pooled else side
+        if residual:
+            layers += [2 * side * side * 9 * 64 * 64, 2 * size * size * channels * 64]
+        channels = 64
+    return layers
+
+
+def koch_layers(size: int) -> list[float]:
+    """Return the operations of an image's forward pass in each layer of Koch's network."""
+    layers, channels = [], 1
+    for kernel, filters in KochNet.CONVOLUTIONS:
+        side = size - kernel + 1  # of the layer's output
+        layers.append(2 * side**2 * kernel**2 * channels * filters)
+        size, channels = side // 2, filters
+    return [*layers, 2 * side**2 * channels * 4096]
+
+
 def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
     """Return the arguments with which torch_peer.py takes the same step."""
     algorithm = "fomaml" if c.first_order else c.algorithm
@@ -98,6 +128,9 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
         algorithm, steps = "evaluate", c.inner_steps_test
     elif name.endswith("residual"):
         algorithm = "residual"
+    elif c.network == "koch":
+        algorithm = "koch"
+    size, channels = IMAGES.get(name, OMNIGLOT)
     way, shot, query = c.train_task
     values = {
         "way": way,
@@ -105,6 +138,8 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
         "query": query or 1,
         "steps": steps,
         "tasks": c.meta_batch_size,
+        "size": size,
+        "channels": channels,
         "repeats": repeats,
     }
     arguments = [algorithm, "--form", peer_form(name)]
@@ -113,11 +148,13 @@ def peer_arguments(name: str, c: config.Config, repeats: int) -> list[str]:
     return arguments
 
 
-def work(name: str, c: config.Config, repeats: int, size: int = 28) -> None:
+def work(name: str, c: config.Config, repeats: int, size: int | None = None) -> None:
     """Take the steps as one of several processes; the first one prints the measurements as JSON.
 
-    `size` is the side of the images, in pixels.
+    `size` is the side of the images, in pixels, where it is not that of `IMAGES`.
     """
+    usual, channels = IMAGES.get(name, OMNIGLOT)
+    size = size or usual
     device.end_with_parent()
     device.use_device(c.gpu)
     processes = Processes()
@@ -130,12 +167,12 @@ def work(name: str, c: config.Config, repeats: int, size: int = 28) -> None:
     from maml.networks.file import read_builder
     from maml.training import build
 
-    shape = max(c.way, 64), 20, 1, size, size
+    shape = max(c.way, 64), 20, channels, size, size
     images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
     sampler = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1))
     batch = sampler.sample(c.meta_batch_size, build.own_part(c, processes))
     builder = read_builder(c.network) if config.OWN_NETWORK.fullmatch(c.network) else None
-    learner = build.build_learner(c, size, processes, builder)
+    learner = build.build_learner(c, size, processes, builder, channels)
     evaluates = name.startswith("evaluate")
 
     def step() -> None:

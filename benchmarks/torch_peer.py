@@ -17,14 +17,14 @@ import torch.nn.functional as F
 BURN_IN = 2  # steps that are not measured
 
 
-def parameters(outputs, features):
+def parameters(outputs, features, channels=1):
     """Return weights of four blocks of 64 filters, each with scale and shift.
 
     With `outputs`, the weights and biases of a classifier follow.
     """
     shapes = []
-    for channels in (1, 64, 64, 64):
-        shapes += [(64, channels, 3, 3), (64,), (64,)]
+    for inputs in (channels, 64, 64, 64):
+        shapes += [(64, inputs, 3, 3), (64,), (64,)]
     if outputs:
         shapes += [(outputs, features), (outputs,)]
     return [torch.full(s, 1.0) if len(s) == 1 else 0.1 * torch.randn(s) for s in shapes]
@@ -65,6 +65,28 @@ def residual_forward(params, x, _):
     return F.linear(x.flatten(1), *params[36:])
 
 
+KOCH = ((10, 64), (7, 128), (4, 128), (4, 256))  # kernels and filters of the convolutions
+DECAY = (2e-4, 2e-4, 2e-4, 2e-4, 1e-3)  # of the weights of each layer
+
+
+def koch_parameters():
+    """Return weights and biases of Koch's network, and of the weighted distance."""
+    shapes, channels = [], 1
+    for kernel, filters in KOCH:
+        shapes += [(filters, channels, kernel, kernel), (filters,)]
+        channels = filters
+    shapes += [(4096, 9216), (4096,), (1, 4096), (1,)]
+    return [torch.full(s, 0.5) if len(s) == 1 else 0.01 * torch.randn(s) for s in shapes]
+
+
+def koch_forward(params, x):
+    """Return the embeddings of Koch's network."""
+    for i in range(0, 8, 2):
+        x = F.relu(F.conv2d(x, params[i], params[i + 1]))
+        x = F.max_pool2d(x, 2) if i < 6 else x
+    return torch.sigmoid(F.linear(x.flatten(1), params[8], params[9]))
+
+
 def inner_loop(params, x, y, steps, create_graph, forward=forward):
     """Return the weights after `steps` gradient steps on one task's support."""
     for _ in range(steps):
@@ -76,9 +98,9 @@ def inner_loop(params, x, y, steps, create_graph, forward=forward):
     return params
 
 
-def images(count, pooled=False):
+def images(count, size, channels, pooled=False):
     """Return random images, in the memory format that is faster with pooling or without."""
-    x = torch.rand(count, 1, 28, 28)
+    x = torch.rand(count, channels, size, size)
     # x.contiguous(memory_format=...) would leave images of one channel as they are
     return x.to(memory_format=torch.channels_last) if pooled else x
 
@@ -110,17 +132,20 @@ def functional_loss(steps, second_order, forward):
 
 def build(a):
     """Return a function without arguments that takes one step."""
-    pooled = a.algorithm in ("protonet", "siamese")
-    outputs, features = {"protonet": (None, 64), "siamese": (1, 64)}.get(a.algorithm, (a.way, 256))
+    pooled, koch = a.algorithm in ("protonet", "siamese"), a.algorithm == "koch"
+    features = 64 if pooled else 64 * (-(-a.size // 16)) ** 2  # of an embedding
+    outputs = {"protonet": None, "siamese": 1}.get(a.algorithm, a.way)
     residual = a.algorithm == "residual"
     network = residual_forward if residual else forward
-    initial = residual_parameters(a.way) if residual else parameters(outputs, features)
+    initial = parameters(outputs, features, a.channels)
+    if residual or koch:
+        initial = koch_parameters() if koch else residual_parameters(a.way)
     theta = [p.requires_grad_() for p in initial]
     optimizer = torch.optim.Adam(theta, 1e-3)
     tasks = []
     for _ in range(a.tasks):
-        support = images(a.way * a.shot), labels(a.way, a.shot)
-        query = images(a.way * a.query), labels(a.way, a.query)
+        support = images(a.way * a.shot, a.size, a.channels), labels(a.way, a.shot)
+        query = images(a.way * a.query, a.size, a.channels), labels(a.way, a.query)
         tasks.append((*support, *query))
     task_loss, adapt = functional_loss(a.steps, a.algorithm != "fomaml", network)
     stacked = [torch.stack(parts) for parts in zip(*tasks)] if tasks else []
@@ -179,6 +204,13 @@ def build(a):
         logits = F.linear((first - second).abs(), *theta[12:])[:, 0]
         return F.binary_cross_entropy_with_logits(logits, (torch.arange(a.way) % 2).float())
 
+    def koch_loss():
+        first, second = koch_forward(theta[:10], episode).chunk(2)
+        logits = F.linear((first - second).abs(), *theta[10:])[:, 0]
+        decay = sum(k * w.square().sum() for k, w in zip(DECAY, theta[0:10:2]))
+        is_same = (torch.arange(a.way) % 2).float()
+        return F.binary_cross_entropy_with_logits(logits, is_same) + decay
+
     def metric():
         optimizer.zero_grad()
         metric_loss().backward()
@@ -189,23 +221,26 @@ def build(a):
             with torch.no_grad():
                 (forward(adapted, query_x, False).argmax(1) == query_y).float().mean().item()
 
-    if pooled:
-        episode = images(a.way * (a.shot + a.query), True)
-    metric_loss = protonet_loss if a.algorithm == "protonet" else siamese_loss
+    if pooled or koch:
+        episode = images(a.way * (a.shot + a.query), a.size, a.channels, True)
+    losses = {"protonet": protonet_loss, "siamese": siamese_loss, "koch": koch_loss}
+    metric_loss = losses.get(a.algorithm)
     if a.form == "compile":
         compiled_gradient = torch.compile(torch.func.grad(task_loss))
         compiled_loop = torch.compile(adapt)
-        metric_loss = torch.compile(metric_loss)
-    steps = {"reptile": reptile, "evaluate": evaluate, "protonet": metric, "siamese": metric}
+        metric_loss = torch.compile(metric_loss) if metric_loss else None
+    steps = {"reptile": reptile, "evaluate": evaluate, **dict.fromkeys(losses, metric)}
     return steps.get(a.algorithm, maml)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    methods = ["maml", "residual", "fomaml", "reptile", "protonet", "siamese", "evaluate"]
+    methods = ["maml", "residual", "fomaml", "reptile", "protonet", "siamese", "koch", "evaluate"]
     parser.add_argument("algorithm", choices=methods)
     for name in ("way", "shot", "query", "steps", "tasks", "repeats"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--size", type=int, default=28, help="side of the images, in pixels")
+    parser.add_argument("--channels", type=int, default=1, help="of the images")
     parser.add_argument(
         "--form",
         choices=["eager", "vmap", "compile"],

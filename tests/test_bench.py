@@ -48,6 +48,18 @@ def test_the_peer_is_the_fastest_form_of_pytorch_here(monkeypatch):
     assert {bench.peer_form(name) for name in bench.SETTINGS} == {"eager"}
 
 
+def test_operations_of_a_step_are_counted():
+    """Koch's network: 10x10, 7x7 and 4x4 convolutions of 96, 42, 18 and 6 pixels a side."""
+    layers = [96**2 * 100 * 64, 42**2 * 49 * 64 * 128, 18**2 * 16 * 128**2, 36 * 16 * 128 * 256]
+    forward = 2 * (sum(layers) + 9216 * 4096)
+    found = bench.flops("siamese_koch", Config(**bench.SETTINGS["siamese_koch"]))
+    assert found == 32 * (3 * forward - 2 * layers[0])
+    strided = 2 * 9 * 64 * (14**2 + 64 * (7**2 + 4**2 + 2**2))  # the first layer has one channel
+    gradient = 3 * strided - 2 * 9 * 64 * 14**2
+    found = bench.flops("fomaml_5w1s", Config(**bench.SETTINGS["fomaml_5w1s"]))
+    assert found == 32 * (5 * 5 + 75) * gradient
+
+
 @pytest.mark.parametrize("busy", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 def test_there_is_no_ratio_on_a_loaded_machine(row, busy):
     assert row(busy)[-1] == "none: 1.0 cores were busy |"
