@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from maml import functional as fn
 from maml.networks.base import Network
@@ -169,6 +169,12 @@ def _name(network: Network, i: int) -> str:
     return network.names[i] if isinstance(network, LayerNetwork) else f"parameter {i}"
 
 
+def _transposes(network: Network) -> bool:
+    """Whether the network holds a transposed convolution."""
+    layers = network.sublayers(include_self=True)
+    return any(isinstance(layer, (nn.Conv2DTranspose, nn.Conv1DTranspose)) for layer in layers)
+
+
 def _explain(network: Network, error: Exception) -> str:
     """What has no second derivative, by Paddle's error, and what to use instead."""
     text = " ".join(str(error).split())
@@ -179,6 +185,8 @@ def _explain(network: Network, error: Exception) -> str:
         name = "max pooling"
     elif found:
         name = found.group(1)
+    elif _transposes(network):  # as the first layer, of which Paddle's error says nothing
+        name = "conv2d_transpose"
     else:
         return (
             f"{_kind(network)}: its second derivative cannot be computed "

@@ -40,8 +40,8 @@ def set_weights(
     expected = [(list(p.shape), str(p.numpy().dtype)) for p in params]
     if found != expected:
         raise UserError(
-            f"{source}: holds weights that do not fit the network of its configuration ({found} "
-            f"instead of {expected})"
+            f"{source}: holds weights that do not fit the network of its configuration "
+            f"({_difference(found, expected)})"
         )
     if not all(np.isfinite(w).all() for w in [*weights, *running]):
         raise UserError(f"{source}: holds weights that are not finite")
@@ -54,6 +54,16 @@ def set_weights(
         p.set_value(w)
     pairs = zip(running[::2], running[1::2])
     learner.network.running = [Statistics(*map(paddle.to_tensor, pair)) for pair in pairs]
+
+
+def _difference(found: list[tuple], expected: list[tuple]) -> str:
+    """In words, the first weights that differ in shape and type, or how many weights there are."""
+    if len(found) != len(expected):
+        return f"{len(found)} of them, and the network has {len(expected)}"
+    number, (own, other) = next(
+        (i, pair) for i, pair in enumerate(zip(found, expected)) if pair[0] != pair[1]
+    )
+    return "number {} is {} {}, and the network's is {} {}".format(number, *own, *other)
 
 
 def running_shapes(learner: Learner, form: Form) -> list[list[int]]:

@@ -55,6 +55,10 @@ class Recurrent(nn.Layer):
         (lambda: Broken(lambda h: h.cumsum(1)), "cumsum has no second derivative"),
         (lambda: Broken(lambda h: h * h.detach()), "detaches tensors"),
         (lambda: Upwards(), "conv2d_transpose has no second derivative"),
+        (
+            lambda: nn.Sequential(nn.Conv2DTranspose(1, 1, 2), nn.Flatten(), nn.Linear(81, 3)),
+            "conv2d_transpose has no second derivative in PaddlePaddle; use nn.Upsample",
+        ),
         (lambda: Recurrent(), r"LSTM cannot take .* use nn.RNN\(nn.LSTMCell"),
         (lambda: Broken(lambda h: paddle.einsum("ni->ni", h * h)), "use paddle.matmul"),
     ],
