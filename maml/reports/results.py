@@ -62,7 +62,7 @@ def name_method(config: Config) -> str:
     if config.algorithm == "maml" and config.first_order:
         return "fomaml"
     if config.per_step_norm or config.multi_step_loss:
-        return "maml++"
+        return "maml++ pooled" if config.network == "pooled" and config.start else "maml++"
     if config.algorithm == "maml" and config.network == "pooled" and config.start:
         return "maml pooled"
     return config.algorithm

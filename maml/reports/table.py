@@ -52,6 +52,7 @@ NAMES = {
     "maml": "MAML",
     "maml pooled": "MAML, max-pooled, from a prototypical encoder",
     "maml++": "MAML++",
+    "maml++ pooled": "MAML++, max-pooled, from a prototypical encoder",
     "fomaml": "FOMAML",
     "reptile": "Reptile",
     "protonet": "Prototypical Networks",
@@ -60,7 +61,7 @@ NAMES = {
     "siamese pairs": "Siamese, pairs",
     "siamese triplets": "Siamese, triplets",
 }
-MORE = {"maml pooled", "protonet wide"}  # methods with an encoder to start from, or a larger one
+MORE = {"maml pooled", "maml++ pooled", "protonet wide"}  # methods with an encoder to start from, or a larger one
 
 
 def of_paper(bn: str, *accuracies: str, within_alphabet: str = "") -> Row:
@@ -91,8 +92,7 @@ def has_more(report: Report, result: Result) -> bool:
     another kind of predictions.
     """
     other_kind = result["kind"] not in ("", "fine-tuned")
-    started = report["method"] == "maml++" and bool(report["start"])
-    return report["method"] in MORE or started or report["train_on_val"] or other_kind
+    return report["method"] in MORE or report["train_on_val"] or other_kind
 
 
 def is_plain(report: Report, result: Result) -> bool:

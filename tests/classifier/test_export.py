@@ -22,7 +22,14 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning"),  # Paddle's own, of its static graphs
 ]
-WEIGHTS = ["protonet_60w1s", "maml_5w1s", "reptile_5w5s", "matching_20w1s", "siamese_pairs"]
+WEIGHTS = [
+    "protonet_60w1s",
+    "maml_5w1s",
+    "maml_tempered_20w1s",
+    "reptile_5w5s",
+    "matching_20w1s",
+    "siamese_pairs",
+]
 WEIGHTS += ["siamese_triplets"]
 DRAWINGS = {"image_size": 28, "channels": 1, "inverted": True}
 """what labels.json says of Omniglot's form"""

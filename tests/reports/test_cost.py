@@ -9,7 +9,7 @@ from maml.reports import cost, plots, results
 def test_runs_follow_what_they_started_from():
     curves = cost.read_curves(ROOT / "checkpoints")
     assert {"MAML", "FOMAML", "Reptile", "Prototypical Networks"} <= set(curves)
-    [maml] = curves["MAML"]
+    maml, tempered = curves["MAML"]
     reports = dict(results.read_reports(ROOT / "checkpoints"))
     before, own = (reports[name]["core_seconds"] / 3600 for name in ("maml_5w1s", "maml_20w1s"))
     assert maml.hours[0] == pytest.approx(
@@ -17,6 +17,7 @@ def test_runs_follow_what_they_started_from():
     )  # 9 validations at equal distances
     assert maml.hours[-1] == pytest.approx(before + own, rel=1e-3)
     assert maml.accuracies[-1] == pytest.approx(reports["maml_20w1s"]["validation"], abs=2e-3)
+    assert tempered.hours[0] > maml.hours[-1]  # from whose weights it went on
     first, second = curves["MAML, max-pooled, from a prototypical encoder"]
     assert first.hours[-1] < second.hours[0]
 

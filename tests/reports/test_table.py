@@ -84,6 +84,8 @@ def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
         results.name_method(Config(network="pooled")) == "maml"
         and results.name_method(Config(first_order=True)) == "fomaml"
         and results.name_method(Config(per_step_norm=True)) == "maml++"
+        and results.name_method(Config(per_step_norm=True, network="pooled", start="a"))
+        == "maml++ pooled"
     )
 
 
@@ -168,7 +170,7 @@ def test_what_the_papers_do_not_have_stands_apart(tmp_path):
     write(tmp_path, "b", "maml", (plain, 0.97, {}), train_on_val=True)
     write(tmp_path, "c", "maml pooled", (plain, 0.98, {}))
     write(tmp_path, "d", "siamese triplets", (plain, 0.96, {}), (tuned, 0.95, {}))
-    write(tmp_path, "e", "maml++", (plain, 0.98, {}), start="c")
+    write(tmp_path, "e", "maml++ pooled", (plain, 0.98, {}))
     assert [row["method"] for row in of_papers(tmp_path)] == [
         "MAML",
         "MAML, published",
@@ -179,7 +181,7 @@ def test_what_the_papers_do_not_have_stands_apart(tmp_path):
         "MAML, distorted support",
         "MAML, trained on validation characters too",
         "MAML, max-pooled, from a prototypical encoder",
-        "MAML++",
+        "MAML++, max-pooled, from a prototypical encoder",
     ]
 
 
