@@ -65,6 +65,8 @@ def name_method(config: Config) -> str:
         return "maml++ pooled" if config.network == "pooled" and config.start else "maml++"
     if config.algorithm == "maml" and config.network == "pooled" and config.start:
         return "maml pooled"
+    if config.algorithm == "maml" and config.temperature != 1:
+        return "maml tempered"
     return config.algorithm
 
 

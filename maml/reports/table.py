@@ -50,6 +50,7 @@ WORDS = {  # what the columns are called, in each language
 }
 NAMES = {
     "maml": "MAML",
+    "maml tempered": "MAML, at a temperature",
     "maml pooled": "MAML, max-pooled, from a prototypical encoder",
     "maml++": "MAML++",
     "maml++ pooled": "MAML++, max-pooled, from a prototypical encoder",
@@ -61,7 +62,8 @@ NAMES = {
     "siamese pairs": "Siamese, pairs",
     "siamese triplets": "Siamese, triplets",
 }
-MORE = {"maml pooled", "maml++ pooled", "protonet wide"}  # methods with an encoder to start from, or a larger one
+MORE = {"maml pooled", "maml++ pooled", "protonet wide"}
+"""methods with an encoder to start from, or a larger one"""
 
 
 def of_paper(bn: str, *accuracies: str, within_alphabet: str = "") -> Row:
@@ -180,7 +182,7 @@ def build_short_rows(folder: Path, root: str = "") -> list[Row]:
     reports = dict(read_reports(folder))
     found = []
     for method in (name for name in NAMES if name not in MORE):
-        bn = MODES[0] if method in (*GRADIENT, "fomaml") else MODES[1]
+        bn = MODES[0] if method in (*GRADIENT, "maml tempered", "fomaml") else MODES[1]
         best: dict[Task, tuple[float, str]] = {}
         for name, report in reports.items():
             for result in report["results"] if report["method"] == method else []:
@@ -190,7 +192,7 @@ def build_short_rows(folder: Path, root: str = "") -> list[Row]:
                     best[task] = result["accuracy"], name
         if not best:
             continue
-        papers: Row = PUBLISHED.get(method, [{}])[0]
+        papers: Row = PUBLISHED.get(method.removesuffix(" tempered"), [{}])[0]
         row: Row = {"method": NAMES[method], "bn": bn}
         for task, (accuracy, _) in best.items():
             paper = papers.get(task, "").partition(" ±")[0]

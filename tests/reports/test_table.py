@@ -83,6 +83,7 @@ def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
     assert (
         results.name_method(Config(network="pooled")) == "maml"
         and results.name_method(Config(first_order=True)) == "fomaml"
+        and results.name_method(Config(temperature=0.2)) == "maml tempered"
         and results.name_method(Config(per_step_norm=True)) == "maml++"
         and results.name_method(Config(per_step_norm=True, network="pooled", start="a"))
         == "maml++ pooled"
