@@ -5,6 +5,7 @@ tell apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,8 @@ def accuracy_against_hours(methods: Mapping[str, Sequence[Curve]], title: str) -
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for (method, curves), colour, mark in zip(methods.items(), COLOURS, "osD^v<>"):
+    marks = cycle("osD^v<>P")  # one more than colours, so that no two methods look alike
+    for (method, curves), colour, mark in zip(methods.items(), cycle(COLOURS), marks):
         for number, curve in enumerate(curves):
             axes.plot(
                 curve.hours,

@@ -28,3 +28,9 @@ def test_the_figure_has_a_line_for_each_run_and_a_name_for_each_method():
     lines = [list(line.get_ydata()) for line in axes.get_lines()]
     assert lines == [pytest.approx([20, 10]), pytest.approx([50, 40])]
     assert axes.get_legend_handles_labels()[1] == ["A", "B"]
+
+
+def test_more_methods_than_colours_are_all_drawn():
+    runs = {name: [cost.Curve(name, [1, 2], [0.8, 0.9])] for name in "abcdefghij"}
+    lines = plots.accuracy_against_hours(runs, "title").axes[0].get_lines()
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 10
