@@ -163,13 +163,16 @@ def work(name: str, c: config.Config, repeats: int, size: int | None = None) -> 
     import paddle
 
     from maml.data import tasks
+    from maml.data.banks import ClassImages
     from maml.evaluation import accuracy
     from maml.networks.file import read_builder
     from maml.training import build
 
-    shape = max(c.way, 64), 20, channels, size, size
+    classes, each = max(c.way, 64), 20
+    shape = classes * each, channels, size, size
     images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
-    sampler = tasks.TaskSampler(images, *c.train_task, np.random.default_rng(1))
+    bank = ClassImages(images, np.arange(classes) * each, np.full(classes, each))
+    sampler = tasks.TaskSampler(bank, *c.train_task, np.random.default_rng(1))
     batch = sampler.sample(c.meta_batch_size, build.own_part(c, processes))
     builder = read_builder(c.network) if config.OWN_NETWORK.fullmatch(c.network) else None
     learner = build.build_learner(c, size, processes, builder, channels)

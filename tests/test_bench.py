@@ -85,7 +85,7 @@ def test_a_core_that_works_is_busy(monkeypatch, tmp_path):
     assert bench.busy() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("name", ["protonet_60w5s", "evaluate_5w1s"])
+@pytest.mark.parametrize("name", ["protonet_60w5s", "protonet_5w1s_colour", "evaluate_5w1s"])
 def test_a_step_is_measured(name, monkeypatch, capsys):
     monkeypatch.setenv(launch.LAUNCHED, "1")
     monkeypatch.setattr(device, "end_with_parent", lambda: None)

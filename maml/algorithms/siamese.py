@@ -109,8 +109,11 @@ class Pairs(Siamese):
         self.alpha = alpha
 
     def logits(self, h_1: Tensor, h_2: Tensor) -> Tensor:
-        """Return the logits [...] of p for h_1 and h_2 [..., D]; beta is the bias of `alpha`."""
-        return self.alpha((h_1 - h_2).abs()).squeeze(-1)
+        """Return the logits [T, N, M] of p for pairs of h_1 [T, N, D] and h_2 [T, M, D].
+
+        beta is the bias of `alpha`.
+        """
+        return self.alpha(fn.absolute_differences(h_1, h_2)).squeeze(-1)
 
     def losses(
         self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
@@ -124,7 +127,7 @@ class Pairs(Siamese):
 
     def similarity(self, h_1: Tensor, h_2: Tensor) -> Tensor:
         # a task at a time: all differences at once fill much memory
-        return fn.in_parts(lambda a, b: self.logits(a.unsqueeze(2), b.unsqueeze(1)), 1, h_1, h_2)
+        return fn.in_parts(self.logits, 1, h_1, h_2)
 
 
 class Triplets(Siamese):

@@ -43,6 +43,7 @@ from maml.functional.normalization import EPSILON, Statistics, batch_norm
 from maml.functional.pooling import max_pool
 from maml.functional.similarities import (
     SIMILARITIES,
+    absolute_differences,
     cosine,
     negative_squared_distance,
     normalized,
@@ -55,6 +56,7 @@ __all__ = [
     "SIMILARITIES",
     "Statistics",
     "Team",
+    "absolute_differences",
     "accuracy",
     "apply_gradient",
     "as_tensor",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import paddle
 from paddle import Tensor
 
+from maml.functional.rows import repeat_rows
+
 
 def negative_squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return -|a - b|^2 = 2 ab - |a|^2 - |b|^2 for each pair of embeddings.
@@ -70,6 +72,31 @@ def normalized(a: Tensor) -> Tensor:
         [0.6, 0.8]
     """
     return a * paddle.rsqrt((a * a).sum(-1, keepdim=True) + 1e-12)
+
+
+def absolute_differences(a: Tensor, b: Tensor) -> Tensor:
+    """Return |a_j - b_j| for each pair of embeddings and each j.
+
+    Siamese networks weight these (Koch, Zemel & Salakhutdinov 2015, section 3.1).
+
+    Args:
+        a (Tensor): embeddings, [T, N, D].
+        b (Tensor): embeddings, [T, M, D].
+
+    Returns:
+        Tensor: absolute differences, [T, N, M, D].
+
+    Example:
+        >>> import paddle
+        >>> from maml import functional as fn
+        >>> a, b = paddle.to_tensor([[[1.0, 5.0]]]), paddle.to_tensor([[[4.0, 5.0], [0.0, 7.0]]])
+        >>> fn.absolute_differences(a, b).tolist()
+        [[[[3.0, 0.0], [1.0, 2.0]]]]
+    """
+    (tasks, n, size), m = a.shape, b.shape[1]
+    first = repeat_rows(a.reshape([tasks * n, 1, size]), m)  # which is faster than to broadcast
+    second = repeat_rows(b.reshape([tasks, 1, m * size]), n)
+    return (first.reshape([tasks, n, m, size]) - second.reshape([tasks, n, m, size])).abs()
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

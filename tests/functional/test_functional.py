@@ -244,6 +244,12 @@ def test_log_softmax_stays_finite_for_large_scores():
     assert np.isfinite(fn.log_softmax(paddle.to_tensor([[[1e4, -1e4, 0.0]]])).numpy()).all()
 
 
+def test_absolute_differences_of_each_pair_in_each_task(rng):
+    a, b = rng.standard_normal((2, 3, 5)), rng.standard_normal((2, 4, 5))
+    found = fn.absolute_differences(paddle.to_tensor(a), paddle.to_tensor(b)).numpy()
+    assert np.array_equal(found, abs(a[:, :, None] - b[:, None]))
+
+
 def test_a_tie_is_a_miss():
     scores = paddle.to_tensor([[[1.0, 1.0], [2.0, 1.0], [2.0, 1.0]]])
     assert fn.accuracy(scores, paddle.to_tensor([[0, 0, 1]])).item() == pytest.approx(1 / 3)
