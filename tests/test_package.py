@@ -61,6 +61,18 @@ def test_importing_the_package_loads_nothing_and_has_no_effect(tmp_path):
     assert done.stderr == "" and list(tmp_path.iterdir()) == []
 
 
+COMMANDS = """
+import importlib, json, sys
+for name in ("data", "train", "evaluate", "draw", "table", "demo"):
+    importlib.import_module(f"maml.cli.{name}")
+print(json.dumps("paddle" in sys.modules))
+"""
+
+
+def test_help_of_a_command_does_not_wait_for_paddle():
+    assert script("-c", COMMANDS, PYTHONPATH=str(ROOT)).stdout == "false\n"
+
+
 DOORS = [*((maml, name) for name in PUBLIC), *((data, name) for name in data.__all__)]
 """the modules that import lazily, with their public names"""
 

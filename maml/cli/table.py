@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from maml.classifier.judge import judge
 from maml.config import MODES
 from maml.reports import cost, plots, results, settings, table
-from maml.reports.figures import as_png
 from maml.system import device, errors, files
 from maml.system.progress import watched
 
@@ -93,13 +91,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in paths:
             results.measure(path, arguments.data, arguments.tasks, arguments.bn)
     if not arguments.only_write:
+        from maml.classifier.judge import judge  # PaddlePaddle takes seconds to import
+
         judge(paths, arguments.data, arguments.queries, progress)
     if not arguments.only_judge:
         write(results.PROJECT, folder)
     if arguments.figure:
         title = "{}-way {}-shot: what accuracy costs".format(*cost.TASK)
         figure = plots.accuracy_against_hours(cost.read_curves(folder), title)
-        files.write({arguments.figure: as_png(figure)})
+        files.write({arguments.figure: plots.as_png(figure)})
 
 
 def progress(items: Sequence, what: str) -> Iterator:

@@ -21,7 +21,6 @@ from maml.training.checkpoint import Checkpoint
 from maml.training.restore import untrained
 
 TASKS = 32  # behind the accuracies over update steps
-DPI = 120  # of figures in files
 
 
 def of_checkpoint(
@@ -111,11 +110,6 @@ def of_characters(
     return plots.characters(images[chosen, :drawings] / 255, [rows[k] for k in chosen], title)
 
 
-def as_png(figure: Figure) -> Callable[[BinaryIO], None]:
-    """Return what writes a figure to a file."""
-    return lambda file: figure.savefig(file, format="png", dpi=DPI)
-
-
 def save_figures(folder: str, figures: Mapping[str, Figure]) -> None:
     """Write figures, by file name, to `folder`, as PNGs and for VisualDL."""
     with files.writable_home():
@@ -123,7 +117,7 @@ def save_figures(folder: str, figures: Mapping[str, Figure]) -> None:
 
     images = {}
     for name, figure in figures.items():
-        figure.set_dpi(DPI)
+        figure.set_dpi(plots.DPI)
         images[name] = plots.pixels(figure)
 
     def written(pixels: np.ndarray) -> Callable[[BinaryIO], None]:

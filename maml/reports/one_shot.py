@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maml.classifier import measure
 from maml.config import METRIC
 from maml.data import challenge
 from maml.data.arrays import read_arrays
@@ -98,6 +97,8 @@ def measure_challenge(
 def _measure(
     trained: Checkpoint, kinds: Sequence[str], runs: str | Path, folder: str, tasks: int
 ) -> list[Outcome]:
+    from maml.classifier import measure  # PaddlePaddle takes seconds to import
+
     fixed = challenge.read(runs, trained.data.image_size)
     arrays, index = read_arrays(folder)
     found = []

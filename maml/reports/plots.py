@@ -4,9 +4,9 @@ tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,6 +30,12 @@ COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E44
 MARKS = "osD^v"
 CELL = (1.1, 1.2)  # inches of an image in a grid, with its title
 FEWEST_TO_SMOOTH = 5  # points
+DPI = 120  # of figures in files
+
+
+def as_png(figure: Figure) -> Callable[[BinaryIO], None]:
+    """Return what writes a figure to a file."""
+    return lambda file: figure.savefig(file, format="png", dpi=DPI)
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
