@@ -127,7 +127,9 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("steps, first_order", [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(
+    "steps, first_order", [(1, False), (2, False), (5, False), (2, True), (5, True)]
+)
 def test_meta_gradient_of_any_layer_equals_finite_differences(name, steps, first_order):
     network = maml.from_layer(NETWORKS[name]())
     learner = maml.MAML(network, 0.1, 1e-3, steps, steps, first_order=first_order)
