@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from maml import config
-from maml.networks.koch import KochNet
 from maml.system import device, errors, launch
 from maml.system.processes import Processes
 
@@ -55,7 +54,7 @@ SETTINGS = {  # by the name of a step, its settings
 IMAGES = {
     "maml_5w1s_colour": (84, 3),
     "protonet_5w1s_colour": (84, 3),
-    "siamese_koch": (KochNet.IMAGE_SIZE, 1),
+    "siamese_koch": (105, 1),
 }
 """side and channels of a step's images, where they are not Omniglot's"""
 OMNIGLOT = 28, 1
@@ -112,6 +111,8 @@ def conv4_layers(size: int, channels: int, pooled: bool, residual: bool) -> list
 
 def koch_layers(size: int) -> list[float]:
     """Return the operations of an image's forward pass in each layer of Koch's network."""
+    from maml.networks.koch import KochNet
+
     layers, channels = [], 1
     for kernel, filters in KochNet.CONVOLUTIONS:
         side = size - kernel + 1  # of the layer's output

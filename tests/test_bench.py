@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 
 import pytest
@@ -46,6 +47,12 @@ def test_the_peer_is_the_fastest_form_of_pytorch_here(monkeypatch):
         assert arguments[arguments.index("--form") + 1] == form
     monkeypatch.setattr(bench.shutil, "which", lambda name: None)
     assert {bench.peer_form(name) for name in bench.SETTINGS} == {"eager"}
+
+
+def test_the_benchmark_leaves_the_threads_to_its_processes():
+    """Importing PaddlePaddle sets OMP_NUM_THREADS, which processes would inherit."""
+    code = "import sys, benchmarks.bench; sys.exit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=bench.ROOT).returncode == 0
 
 
 def test_operations_of_a_step_are_counted():

@@ -9,7 +9,8 @@ Layout: activations are `[T, P * N, C]`, a matrix of C-channel rows for each of 
 + n` is of image n, at the p-th position in the order that `convolution.by_remainder` gives.
 Channels lie next to each other in memory, so patches are gathered row by row (a copy of 256 bytes
 each for 64 channels), and a convolution is a single matrix product for every task. Weights are `[T,
-9 * C_in, C_out]`, row `tap * C_in + c`; per-channel vectors are `[T, 1, C]`.
+9 * C_in, C_out]`, row `tap * C_in + c`; per-channel vectors are `[T, 1, C]`. Operations whose name
+ends in `_valid` have a layout of their own, see `strips`.
 
 Sums over rows and their opposite, repeating a vector over rows, are products with a vector of ones:
 on a CPU, Paddle's reduction and broadcasting over a middle axis take 10 to 40 times as long.
@@ -48,6 +49,7 @@ from maml.functional.similarities import (
     negative_squared_distance,
     normalized,
 )
+from maml.functional.strips import convolve_valid, max_pool_valid
 from maml.functional.team import Team
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "batch_norm",
     "clip_by_task",
     "convolve",
+    "convolve_valid",
     "correct",
     "cosine",
     "cross_entropy",
@@ -74,6 +77,7 @@ __all__ = [
     "leaves",
     "log_softmax",
     "max_pool",
+    "max_pool_valid",
     "mean_over_tasks",
     "negative_squared_distance",
     "normalized",

@@ -93,6 +93,8 @@ def absolute_differences(a: Tensor, b: Tensor) -> Tensor:
         >>> fn.absolute_differences(a, b).tolist()
         [[[[3.0, 0.0], [1.0, 2.0]]]]
     """
+    if not paddle.in_dynamic_mode():  # an exported program does not know the number of images
+        return (a.unsqueeze(2) - b.unsqueeze(1)).abs()
     (tasks, n, size), m = a.shape, b.shape[1]
     first = repeat_rows(a.reshape([tasks * n, 1, size]), m)  # which is faster than to broadcast
     second = repeat_rows(b.reshape([tasks, 1, m * size]), n)

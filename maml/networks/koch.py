@@ -78,7 +78,9 @@ class KochNet(Network):
         return weights
 
     def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        return paddle.add_n([lambda_j * (w * w).sum() for lambda_j, w in zip(self.L2, params[::2])])
+        return paddle.add_n(
+            [lambda_j * w.square().sum() for lambda_j, w in zip(self.L2, params[::2])]
+        )
 
     def embed(
         self,
@@ -89,11 +91,13 @@ class KochNet(Network):
         twice: bool,
     ) -> Tensor:
         tasks, images = x.shape[:2]
-        h = self.normalised(x).flatten(0, 1)  # [T * N, C, H, W]
-        layers = [(w[0], b[0]) for w, b in zip(params[::2], params[1::2])]
+        h = self.normalised(x).flatten(0, 1).transpose([2, 0, 3, 1])  # [H, T * N, W, C]
+        layers = [(w.squeeze(0), b.squeeze(0)) for w, b in zip(params[::2], params[1::2])]
         for i, (w, b) in enumerate(layers[:-1]):
-            h = F.relu(F.conv2d(h, w, b))
+            h = fn.convolve_valid(h, w.transpose([2, 3, 1, 0]))
             if i < len(layers) - 2:
-                h = F.max_pool2d(h, 2)
+                h = fn.max_pool_valid(h)
+            h = F.relu(h + b)  # after pooling, where they are a quarter of the work
         w, b = layers[-1]
-        return F.sigmoid(F.linear(h.flatten(1), w, b)).reshape([tasks, images, self.features])
+        h = h.transpose([1, 3, 0, 2]).flatten(1)  # in the order of [C, H, W]
+        return F.sigmoid(F.linear(h, w, b)).reshape([tasks, images, self.features])

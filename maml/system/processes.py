@@ -73,7 +73,10 @@ class Processes:
         import paddle
 
         with paddle.no_grad():
-            sums = [t.sum(axis=0) for t in tensors]
+            # the sum over one task would be a slow copy
+            sums = [t.squeeze(0) if t.shape[0] == 1 else t.sum(axis=0) for t in tensors]
+            if self.size == 1:
+                return [s / tensors[0].shape[0] for s in sums]
             count = paddle.to_tensor([tensors[0].shape[0]], sums[0].dtype)
             flat = paddle.concat([*(s.reshape([-1]) for s in sums), count])
             flat = self.total(flat)
