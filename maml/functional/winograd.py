@@ -26,6 +26,7 @@ B_T = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]
 G = [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]
 A_T = [[1, 1, 1, 0], [0, 1, -1, -1]]
 BLOCK = 256  # tiles at once, on a CPU: those of one task stay in the cache with 64 channels
+KEEP = 64 << 20  # bytes of an activation's transformed tiles; more are made again for the gradient
 
 
 @remembered(16)
@@ -65,7 +66,9 @@ class Tiles(NamedTuple):
 
     def view(self, x: Tensor) -> _View:
         """Return the tiles of an activation, for the products that need them."""
-        return _View(x, self)
+        tasks, _, channels = x.shape
+        size = tasks * channels * x.element_size() * sum(rows.shape[0] for rows in self.read)
+        return _View(x, self, keep=paddle.is_grad_enabled() and size <= at_once(KEEP))
 
     def filters(self, w: Tensor) -> _Filters:
         """Return transformed weights, for the products that need them."""
@@ -141,8 +144,9 @@ class _Filters:
 class _View:
     """An activation [T, P * N (+ 1), C], of which `at` says which rows make the tiles."""
 
-    def __init__(self, x: Tensor, at: Tiles):
-        self.x, self.at = x.detach(), at
+    def __init__(self, x: Tensor, at: Tiles, keep: bool):
+        self.x, self.at, self.keep = x.detach(), at, keep
+        self.kept: list[Tensor] = []
 
     @cached_property
     def padded(self) -> Tensor:
@@ -156,29 +160,35 @@ class _View:
             tiles = paddle.gather(x, rows, axis=1)
             yield _transformed(m, tiles.reshape([x.shape[0], m.shape[1], -1, x.shape[2]]))
 
-    def _products(self, blocks: Sequence[Tensor], u: Tensor) -> list[Tensor]:
-        """Return the output's tiles in blocks [T, 4, block, C_out], by transformed weights u."""
-        b, a = _squared("B^T", u.dtype), _squared("A^T", u.dtype)
-        return [_transformed(a, paddle.matmul(v, u)) for v in self.transformed(b, blocks)]
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield B^T d B of each block of an input's tiles, [T, 16, block, C]."""
+        if self.kept:
+            yield from self.kept
+            return
+        for v in self.transformed(_squared("B^T", self.x.dtype), self.at.read):
+            if self.keep:  # for the gradient of the weights
+                self.kept.append(v)
+            yield v
 
     def convolved(self, filters: _Filters) -> Tensor:
         """Return the convolution of an input."""
-        y = paddle.concat(self._products(self.at.read, filters.forwards), axis=2)
+        u, a = filters.forwards, _squared("A^T", self.x.dtype)
+        y = paddle.concat([_transformed(a, paddle.matmul(v, u)) for v in self.inputs()], axis=2)
         y = y.reshape([y.shape[0], -1, y.shape[-1]])
         return y if self.at.places is None else paddle.gather(y, self.at.places, axis=1)
 
     def transposed(self, filters: _Filters, rows: int) -> Tensor:
         """Return the transposed convolution of an output, for an input of this number of rows."""
-        x = self._products(self.at.read_back, filters.backwards)
+        u, a, b = filters.backwards, _squared("A^T", self.x.dtype), _squared("B^T", self.x.dtype)
+        tiles = self.transformed(b, self.at.read_back)
+        x = [_transformed(a, paddle.matmul(v, u)) for v in tiles]
         x.append(paddle.zeros([x[0].shape[0], 4, 1, x[0].shape[-1]], x[0].dtype))
         planes = paddle.concat(x, axis=2).reshape([x[0].shape[0], -1, x[0].shape[-1]])
         return paddle.gather(planes, self.at.places_back[:rows], axis=1)
 
     def weights(self, output: _View) -> Tensor:
         """Return the gradient of the weights, of this input and an output's cotangent."""
-        b, a = _squared("B^T", self.x.dtype), _squared("A^T", self.x.dtype)
-        inputs = self.transformed(b, self.at.read)
-        outputs = output.transformed(a.t(), self.at.written)
-        u = sum(paddle.matmul(v, g, transpose_x=True) for v, g in zip(inputs, outputs))
-        w = _transformed(_squared("G", b.dtype).t(), u)  # [T, 9, C_in, C_out]
+        outputs = output.transformed(_squared("A^T", self.x.dtype).t(), self.at.written)
+        u = sum(paddle.matmul(v, g, transpose_x=True) for v, g in zip(self.inputs(), outputs))
+        w = _transformed(_squared("G", u.dtype).t(), u)  # [T, 9, C_in, C_out]
         return w.flatten(1, 2)

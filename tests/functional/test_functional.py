@@ -190,9 +190,11 @@ def test_max_pool_of_a_convolution_is_paddles(rng, size):
     assert relative_error(fn.max_pool(y, *size, IMAGES).numpy(), rows(np.stack(expected))) < 1e-12
 
 
-def test_tiles_in_many_blocks_give_the_gradients_of_patches(rng, monkeypatch):
+@pytest.mark.parametrize("keep", [0, 1 << 20])
+def test_tiles_in_many_blocks_give_the_gradients_of_patches(rng, monkeypatch, keep):
     """Five images of 6 x 7 pixels have sixty tiles."""
     monkeypatch.setattr(winograd, "BLOCK", 7)
+    monkeypatch.setattr(winograd, "KEEP", keep)
     x, w = rng.standard_normal((2, 42 * 5, 2)), rng.standard_normal((2, 18, 3))
     g = paddle.to_tensor(rng.standard_normal((2, 42 * 5, 3)))
 
@@ -208,6 +210,14 @@ def test_tiles_in_many_blocks_give_the_gradients_of_patches(rng, monkeypatch):
     assert tiled is not patched
     for a, b in zip(found, expected):
         assert relative_error(a, b) < 1e-12
+
+
+def test_tiles_are_kept_for_a_gradient_only():
+    at = fn.patches(6, 6, 1, 2)
+    x = paddle.ones([1, 72, 2])
+    assert at.view(x).keep
+    with paddle.no_grad():
+        assert not at.view(x).keep
 
 
 def test_max_pool_twice(rng):
