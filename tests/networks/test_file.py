@@ -52,12 +52,19 @@ def test_the_residual_example_has_exact_second_derivatives():
     assert network(fn.for_each_task([x[0]], 2)[0]).shape == [2, 3, 3] and network.together
 
 
-def test_the_residual_examples_weights_classify():
-    weights, network = ROOT / "examples/protonet_resnet.pkl", ROOT / "examples/resnet.py"
+@pytest.mark.parametrize(
+    "name, function, at_least",  # 17 of MAML's were right on an AMD EPYC
+    [
+        ("protonet_resnet", "four", 20),
+        ("protonet_resnet8", "eight", 20),
+        ("maml_resnet", "four", 15),
+    ],
+)
+def test_the_residual_examples_weights_classify(name, function, at_least):
+    weights, network = ROOT / f"examples/{name}.pkl", ROOT / "examples/resnet.py"
     with Image.open(ROOT / "tests/golden/drawings.png") as sheet:
         drawings = np.asarray(sheet).reshape(5, 28, 5, 28).swapaxes(1, 2)
     paddle.set_default_dtype("float32")  # as they were trained
-    model = maml.load(weights, network=f"{network}:four").fit(drawings[:, 0], list("abcde"))
-    assert model.predict(drawings[:, 1:].reshape(20, 28, 28)) == [
-        c for c in "abcde" for _ in "1234"
-    ]
+    model = maml.load(weights, network=f"{network}:{function}").fit(drawings[:, 0], list("abcde"))
+    answers = model.predict(drawings[:, 1:].reshape(20, 28, 28))
+    assert sum(a == c for a, c in zip(answers, np.repeat(list("abcde"), 4))) >= at_least
