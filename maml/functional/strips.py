@@ -24,7 +24,7 @@ from paddle.autograd import PyLayer
 from maml.functional.devices import at_once, remembered
 from maml.functional.pooling import max_pool
 from maml.functional.rows import append_zero_row, apply
-from maml.functional.windows import permute_rows
+from maml.functional.windows import corners_first, permute_rows
 
 BLOCK = 16 << 20  # bytes of the strips that are gathered at once
 NARROW = 64  # numbers in a strip, below which whole patches are multiplied
@@ -175,16 +175,6 @@ def convolve_valid(x: Tensor, w: Tensor) -> Tensor:
     return apply(_Convolve, x, w)
 
 
-@remembered(128)
-def _corners_first(height: int, images: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the order of rows in which `max_pool` reads images [H, N, W], and the inverse."""
-    position = np.arange(height * images * width).reshape(height, images, width)
-    inside = position[: height // 2 * 2, :, : width // 2 * 2]
-    corners = [inside[i::2, :, j::2].ravel() for i, j in np.ndindex(2, 2)]
-    order = np.concatenate([*corners, np.setdiff1d(position, inside)]).astype("int32")
-    return paddle.to_tensor(order), paddle.to_tensor(np.argsort(order).astype("int32"))
-
-
 def max_pool_valid(x: Tensor) -> Tensor:
     """Return the maximum of each 2x2 window, differentiable any number of times.
 
@@ -202,6 +192,7 @@ def max_pool_valid(x: Tensor) -> Tensor:
         4.0
     """
     height, images, width, channels = x.shape
-    rows = permute_rows(x.reshape([1, -1, channels]), *_corners_first(height, images, width))
+    order = corners_first(height, width, images, by_image=False)
+    rows = permute_rows(x.reshape([1, -1, channels]), *order)
     pooled = max_pool(rows, height, width, images)
     return pooled.reshape([height // 2, images, width // 2, channels])

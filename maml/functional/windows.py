@@ -156,16 +156,20 @@ def permute_rows(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 
 @remembered(128)
-def corners_first(height: int, width: int, images: int) -> tuple[Tensor, Tensor]:
+def corners_first(
+    height: int, width: int, images: int, by_image: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return the order of rows that `max_pool` reads, and the inverse order.
 
-    The upper left corners of the 2x2 windows of all images come first, then the others. The
-    windows are in the order of images.
+    The upper left corners of the 2x2 windows of all images come first, then the others. The rows,
+    and so the windows, are those of [N, H, W] or, if not `by_image`, of [H, N, W].
     """
-    position = np.arange(images * height * width).reshape(images, height, width)
-    inside = position[:, : height // 2 * 2, : width // 2 * 2]
-    corners = [inside[:, i::2, j::2].ravel() for i, j in np.ndindex(2, 2)]
-    rest = np.setdiff1d(position, inside)
+    shape = (images, height, width) if by_image else (height, images, width)
+    position = np.arange(images * height * width).reshape(shape)
+    down = 1 if by_image else 0
+    by_height = np.moveaxis(position, down, 0)[: height // 2 * 2, :, : width // 2 * 2]
+    corners = [np.moveaxis(by_height[i::2, :, j::2], 0, down).ravel() for i, j in np.ndindex(2, 2)]
+    rest = np.setdiff1d(position, by_height)
     order = np.concatenate([*corners, rest]).astype("int32")
     return paddle.to_tensor(order), paddle.to_tensor(np.argsort(order).astype("int32"))
 
