@@ -53,10 +53,12 @@ def test_the_residual_example_has_exact_second_derivatives():
 
 
 @pytest.mark.parametrize(
-    "name, function, at_least",  # 17 of MAML's were right on an AMD EPYC
+    # right on an AMD EPYC: 17 by MAML, and 15 where the drawings are enlarged to 42 pixels
+    "name, function, at_least",
     [
         ("protonet_resnet", "four", 20),
         ("protonet_resnet8", "eight", 20),
+        ("protonet_resnet42_train_val", "four", 13),
         ("maml_resnet", "four", 15),
     ],
 )
