@@ -319,12 +319,13 @@ class Config:
     temperature: float = option(
         1.0,
         "outer loop",
-        "divides the scores of queries, in the outer loss and in tests; below 1 the inner loop, "
-        "whose scores stay as they are, need not make the support certain, after which no gradient "
-        "is left; 1: the paper's",
+        "divides the scores of queries, in the outer loss and in tests; 1: the paper's. maml, "
+        "below 1: the inner loop, whose scores stay as they are, need not make the support "
+        "certain, after which no gradient is left; protonet, matching, above 1: the softmax over "
+        "distances is not certain from the beginning, when many queries are wrong",
         0.001,
         1000,
-        only_for=["maml"],
+        only_for=["maml", "protonet", "matching"],
     )
     outer_optimizer: str = option(
         "sgd",

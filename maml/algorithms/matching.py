@@ -23,6 +23,7 @@ Deviations from the paper, with reasons:
     the paper says; a variant that is often seen adds them, which makes W_h = W_r.
  2. h_0 and c_0, on which the paper is silent, are zero; so r_0 is the support's mean.
  3. An update averages several episodes (task_num).
+ 4. c may be divided by a temperature tau; see the third deviation of protonet.py.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ class Matching(MetricLearner):
         outer_lr (float): learning rate of Adam.
         distance (str): c: "cosine", "euclidean" (squared) or "dot".
         context (FullContext | None): full context embeddings; None for f' and g' alone.
+        temperature (float): tau, by which c is divided; 1 is the paper's.
         **options: see `MetricLearner`.
 
     Example:
@@ -105,10 +107,12 @@ class Matching(MetricLearner):
         outer_lr: float,
         distance: str = "cosine",
         context: FullContext | None = None,
+        temperature: float = 1.0,
         **options: Any,
     ):
         super().__init__(network, outer_lr, head=context, **options)
         self.similarity, self.context = fn.SIMILARITIES[distance], context
+        self.temperature = temperature
 
     def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
         """Return g(x_i) [T, N_S, D] and y_i [T, N_S, way]."""
@@ -116,13 +120,13 @@ class Matching(MetricLearner):
         return g, members(y_support, int(y_support.max()) + 1, z_support.dtype)
 
     def scores(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
-        """Return log sum_i exp c(f(x^), g(x_i)) y_i, [T, N, way].
+        """Return log sum_i exp(c(f(x^), g(x_i)) / tau) y_i, [T, N, way].
 
         This is eq. 1 times the attention's denominator, the same for all classes, as a logarithm.
         """
         g, y = learned
         f = self.context.f(z_query, g) if self.context else z_query
-        c = self.similarity(f, g).unsqueeze(-1)  # [T, N_Q, N_S, 1]
+        c = self.similarity(f, g).unsqueeze(-1) / self.temperature  # [T, N_Q, N_S, 1]
         return paddle.logsumexp(c + 1e9 * (y - 1).unsqueeze(1), axis=2)  # [T, N_Q, way]
 
     def losses(

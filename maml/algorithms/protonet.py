@@ -17,6 +17,9 @@ Deviations from the paper, with reasons:
  1. An update may average several episodes (task_num); 1 is the paper's.
  2. With `every_support`, an episode's loss is the mean over several choices of its support: the
     embeddings, which cost nearly all of the time, are the same for all of them.
+ 3. The scores of eq. 2 may be divided by a temperature tau (Oreshkin, Rodriguez & Lacoste 2018,
+    section 3.2). Initial embeddings lie so far apart that the softmax is certain, and the gradient
+    of the few wrong queries is nearly all that it has; tau > 1 makes it soft.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ class ProtoNet(MetricLearner):
         distance (str): "euclidean" (squared), "cosine" or "dot".
         every_support (bool): in training, each drawing of an episode is support in turn.
         refine (int): steps in which the queries of a test refine the prototypes.
+        temperature (float): tau, by which scores are divided; 1 is the paper's.
         **options: see `MetricLearner`.
 
     Example:
@@ -60,10 +64,11 @@ class ProtoNet(MetricLearner):
         distance: str = "euclidean",
         every_support: bool = False,
         refine: int = 0,
+        temperature: float = 1.0,
         **options: Any,
     ):
         super().__init__(network, outer_lr, **options)
-        self.similarity = fn.SIMILARITIES[distance]
+        self.similarity, self.temperature = fn.SIMILARITIES[distance], temperature
         self.every_support, self.refine = every_support, refine
 
     def learn(self, z_support: Tensor, y_support: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,8 +79,8 @@ class ProtoNet(MetricLearner):
         return c, shots
 
     def scores(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> Tensor:
-        """Return -d(f(x), c_k), [T, N, way]."""
-        return self.similarity(z_query, learned[0])  # eq. 2, before the softmax
+        """Return -d(f(x), c_k) / tau, [T, N, way]."""
+        return self.similarity(z_query, learned[0]) / self.temperature  # eq. 2, before the softmax
 
     def refined(self, learned: tuple[Tensor, Tensor], z_query: Tensor) -> tuple[Tensor, Tensor]:
         """Return `learned` with prototypes that the queries [T, N, D] have moved."""

@@ -58,7 +58,8 @@ def name_method(config: Config) -> str:
     if config.algorithm == "siamese":
         return f"siamese {config.objective}"
     if config.algorithm == "protonet":
-        return "protonet wide" if config.filters > Config.filters else "protonet"
+        tempered = " tempered" if config.temperature != 1 else ""
+        return "protonet" + tempered + (" wide" if config.filters > Config.filters else "")
     if config.algorithm == "maml" and config.first_order:
         return "fomaml"
     if config.per_step_norm or config.multi_step_loss:

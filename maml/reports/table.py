@@ -57,12 +57,14 @@ NAMES = {
     "fomaml": "FOMAML",
     "reptile": "Reptile",
     "protonet": "Prototypical Networks",
+    "protonet tempered": "Prototypical Networks, at a temperature",
     "protonet wide": "Prototypical Networks, wide",
+    "protonet tempered wide": "Prototypical Networks, wide, at a temperature",
     "matching": "Matching Networks",
     "siamese pairs": "Siamese, pairs",
     "siamese triplets": "Siamese, triplets",
 }
-MORE = {"maml pooled", "maml++ pooled", "protonet wide"}
+MORE = {"maml pooled", "maml++ pooled", "protonet wide", "protonet tempered wide"}
 """methods with an encoder to start from, or a larger one"""
 
 

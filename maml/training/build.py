@@ -148,9 +148,10 @@ def build_metric_learner(config: Config, network: Network, **options: Any) -> Me
         steps = config.context_steps
         context = FullContext(network.features, steps) if steps else None
         distance = "cosine" if config.distance == "auto" else config.distance
-        return Matching(network, lr, distance, context, **options)
+        return Matching(network, lr, distance, context, config.temperature, **options)
     distance = "euclidean" if config.distance == "auto" else config.distance
-    return ProtoNet(network, lr, distance, config.every_support, config.refine, **options)
+    every_support, refine, tau = config.every_support, config.refine, config.temperature
+    return ProtoNet(network, lr, distance, every_support, refine, tau, **options)
 
 
 def _views(x: Tensor, copies: int) -> list[Tensor]:

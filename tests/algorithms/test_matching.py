@@ -49,6 +49,13 @@ def test_squared_distances_and_dot_products_instead_of_cosine(rng):
         assert found[0, 0] == pytest.approx(1 / (1 + np.exp(-difference)), rel=1e-9)
 
 
+def test_the_temperature_divides_the_similarities(rng):
+    """Query (1, 0) against (0, 0) and (3, 0): squared distances 1 and 4, a quarter of each."""
+    matching = learner(rng, context=False, distance="euclidean", temperature=4.0)
+    found = probabilities(matching, [[0, 0], [3, 0]], [0, 1], [[1, 0]])
+    assert found[0, 0] == pytest.approx(1 / (1 + np.exp(-0.75)), rel=1e-9)
+
+
 def test_the_loss_is_the_negative_logarithm_of_the_true_class(rng):
     matching = learner(rng, context=False)
     support, labels, query = [[1, 0], [0, 1], [1, 2]], [0, 1, 1], [[3, 1], [0, 1]]

@@ -160,6 +160,26 @@ def test_queries_refine_prototypes_by_hand(rng):
     )
 
 
+def test_the_temperature_divides_distances_in_the_loss_in_tests_and_in_refinement(rng):
+    """Prototypes 0 and 3, queries 1 and 3 on a line: distances of 1, 4 and 9, 0, half of each."""
+    support, labels = paddle.to_tensor([[[0.0], [3.0]]]), paddle.to_tensor([[0, 1]])
+    warm, queries = small_protonet(rng, temperature=2.0), paddle.to_tensor([[[1.0], [3.0]]])
+    learned = warm.learn(support, labels)
+    expected = [[-0.5, -2.0], [-4.5, 0.0]]
+    assert warm.scores(learned, queries).numpy()[0] == pytest.approx(np.array(expected), abs=1e-6)
+    loss = warm.losses(support, labels, queries, paddle.to_tensor([[0, 1]])).item()
+    near, far = 1 / (1 + np.exp(-1.5)), 1 / (1 + np.exp(4.5))
+    assert loss == pytest.approx(-(np.log(near) + np.log(1 - far)) / 2, rel=1e-6)
+    refined, _ = small_protonet(rng, refine=1, temperature=2.0).refined(learned, queries)
+    assert refined[0, 0].item() == pytest.approx((near + 3 * far) / (1 + near + far), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_gradient_with_a_temperature_equals_finite_differences(rng):
+    proto, tasks = small_protonet(rng, temperature=3.0), episodes(rng, tasks=1)
+    assert relative_error(*gradient_and_differences(proto, tasks, 3)) < 1e-6
+
+
 def test_no_refinement_without_steps(rng):
     tasks = episodes(rng)
 

@@ -94,6 +94,13 @@ def test_prototypical_networks_of_more_filters_have_rows_of_their_own():
     assert [
         results.name_method(Config(algorithm="protonet", filters=filters)) for filters in (64, 128)
     ] == ["protonet", "protonet wide"]
+    warm = {
+        filters: Config(algorithm="protonet", filters=filters, temperature=8)
+        for filters in (64, 128)
+    }
+    assert results.name_method(warm[64]) == "protonet tempered"
+    assert results.name_method(warm[128]) == "protonet tempered wide"
+    assert {results.name_method(config) for config in warm.values()} <= set(table.NAMES)
     assert set(figures(algorithm="protonet", filters=128)) == set(figures(algorithm="protonet"))
 
 

@@ -27,3 +27,8 @@ def test_images_are_shared_where_there_is_no_equal_number_of_tasks(
     learner = build_learner(config, processes=processes)
     assert own_part(config, processes) == part
     assert (getattr(learner, "team", None) is not None) == shared
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "protonet", "matching"])
+def test_the_temperature_reaches_each_method_that_has_one(algorithm):
+    assert build_learner(Config(algorithm=algorithm, temperature=3.0)).temperature == 3.0
