@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from maml.algorithms.learner import Learner
@@ -269,15 +269,31 @@ class Trainer:
         """
         log = log or NullLog()
         with Interruption() as interruption:
-            while not (self.finished or self.processes.any(interruption.asked)):
-                self.step(log)
+
+            def asked() -> bool:
+                return self.processes.any(interruption.asked)
+
+            while not (self.finished or asked()):
+                if self.validation_due:
+                    self.validate(log, asked)
+                else:
+                    self.step(log)
             self.save()
         return self.finished
 
     @property
     def finished(self) -> bool:
-        """Whether the last meta-iteration is reached, or `patience` has run out."""
-        return self.iteration == self.config.meta_iterations or self.out_of_patience
+        """Whether the last meta-iteration is reached and validated, or `patience` has run out."""
+        reached = self.iteration == self.config.meta_iterations and not self.validation_due
+        return reached or self.out_of_patience
+
+    @property
+    def validation_due(self) -> bool:
+        """Whether this meta-iteration is to be validated, and has not been."""
+        epochs = (h["epoch"] for h in reversed(self.history) if h["part"] == "validation")
+        last = self.iteration == self.config.meta_iterations
+        is_one = self.iteration % self.config.val_every == 0 or last
+        return is_one and self.iteration > next(epochs, 0)
 
     @property
     def out_of_patience(self) -> bool:
@@ -288,7 +304,7 @@ class Trainer:
         return 0 < self.config.patience <= len(since)
 
     def step(self, log: Log) -> None:
-        """Take one meta-iteration, and measure and save where it is time to."""
+        """Take one meta-iteration; measure training tasks, and save, where it is time to."""
         config, start = self.config, time.perf_counter()
         rate = learning_rate(config, self.iteration)
         self.learner.optimizer.set_lr(rate)
@@ -301,16 +317,13 @@ class Trainer:
         self._check(metrics)
         self.iteration += 1
         log.step(self.iteration, metrics)
-        last = self.iteration == config.meta_iterations
         if self.iteration % config.print_every == 0:
             seen = progress_sampler(config, self.sampler.images, self.iteration)
             count = min(PROGRESS_TASKS, config.val_tasks)
-            log.train(self.iteration, tasks, self._measure(seen, count, "train"))
-        if self.iteration % config.val_every == 0 or last:
-            self.validate(log)
-        took = time.perf_counter() - start
-        self.seconds += took
-        self.core_seconds += took * cores_in_use(self.processes.size)
+            result = evaluate(self.learner, seen, count, self.processes, every_step=self.every_step)
+            self._remember("train", result)
+            log.train(self.iteration, tasks, result)
+        self._spend(time.perf_counter() - start)
         if self.iteration % config.save_every == 0:
             self.save()
 
@@ -331,20 +344,44 @@ class Trainer:
         if self.processes.first:
             self.state().save()
 
-    def _measure(self, sampler: TaskSampler, tasks: int, part: str) -> Result:
-        """Accuracies of tasks, shared by the processes, for the history too."""
-        few = self.config.inner_steps_test <= SHOWN_STEPS
-        result = evaluate(self.learner, sampler, tasks, self.processes, every_step=few)
-        self.history.append(
-            {"epoch": self.iteration, "part": part, "accuracies": result.vector.tolist()}
-        )
-        self.history = bounded(self.history)
-        return result
+    @property
+    def every_step(self) -> bool:
+        """Whether accuracies are measured after every inner step."""
+        return self.config.inner_steps_test <= SHOWN_STEPS
 
-    def validate(self, log: Log) -> None:
-        """Measure on validation characters, and keep the weights if they are the best so far."""
-        sampler = validation_sampler(self.config, self.validation_images)
-        result = self._measure(sampler, self.config.val_tasks, "validation")
+    def _remember(self, part: str, result: Result) -> None:
+        measured = {"epoch": self.iteration, "part": part, "accuracies": result.vector.tolist()}
+        self.history = bounded([*self.history, measured])
+
+    def _spend(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.core_seconds += seconds * cores_in_use(self.processes.size)
+
+    def validate(self, log: Log, asked: Callable[[], bool]) -> None:
+        """Measure on validation characters, and keep the weights if they are the best so far.
+
+        Where `asked` says to stop meanwhile, the validation is due again.
+        """
+        start, tasks = time.perf_counter(), self.config.val_tasks
+
+        def until_asked(rounds: Iterable) -> Iterator:
+            for one in rounds:
+                yield one
+                if asked():
+                    return
+
+        result = evaluate(
+            self.learner,
+            validation_sampler(self.config, self.validation_images),
+            tasks,
+            self.processes,
+            until_asked,
+            self.every_step,
+        )
+        self._spend(time.perf_counter() - start)
+        if len(result.accuracies) < tasks:
+            return
+        self._remember("validation", result)
         # what was trained on cannot say which weights are best
         if result.mean > self.best["accuracy"] or self.config.train_on_val:
             self.best = {"accuracy": result.mean, "epoch": self.iteration}

@@ -13,6 +13,7 @@ from helpers import TINY, same
 import maml
 from maml.config import Config
 from maml.data.arrays import read_arrays
+from maml.evaluation import accuracy
 from maml.system import safe_pickle
 from maml.system.errors import UserError
 from maml.training.build import build_learner
@@ -88,6 +89,39 @@ def test_a_signal_ends_the_run_after_the_step_under_way_and_keeps_its_state(trai
     assert read_run(run.resume_path).iteration == 3
     run.resume()
     assert run.train() and run.iteration == TINY["meta_iterations"]
+
+
+def test_a_signal_ends_a_validation_which_is_then_made_anew(trainer, monkeypatch):
+    changes = dict(val_every=4, val_tasks=24, print_every=100, save_every=1000)
+    whole = trainer(name="whole", **changes)
+    whole.train()
+    run, rounds = trainer(**changes), []
+
+    def interrupting(classifiers, tasks, every_step=True):
+        rounds.append(len(tasks.query_x))
+        if len(rounds) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(classifiers, tasks, every_step)
+
+    measure = accuracy.measure
+    monkeypatch.setattr(accuracy, "measure", interrupting)
+    assert not run.train() and rounds == [8, 8] and run.history == []
+    assert run.iteration == 4 == read_run(run.resume_path).iteration
+    rest, log = trainer(**changes), Heard()
+    rest.resume()
+    assert rest.validation_due and rest.train(log)
+    assert [iteration for iteration, _ in log.validated] == [4, 8]
+    assert same(rest.state().state(), whole.state().state(), BUT)
+
+
+def test_a_run_that_is_killed_in_a_validation_has_saved_before_it(trainer, monkeypatch):
+    run = trainer(val_every=4, save_every=4)
+    monkeypatch.setattr(run, "validate", lambda *_: pytest.fail("killed", pytrace=False))
+    with pytest.raises(pytest.fail.Exception):
+        run.train()
+    rest = trainer(val_every=4, save_every=4)
+    rest.resume()
+    assert rest.iteration == 4 and rest.validation_due and rest.train()
 
 
 def test_it_trains_in_any_thread(trainer):
