@@ -26,7 +26,7 @@ TRAINING, VALIDATION, WRONG = (
     "#E69F00",
     "#D55E00",
 )  # blue, orange, vermilion of Okabe & Ito
-COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442")
+COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442", "#000000")
 MARKS = "osD^v"
 CELL = (1.1, 1.2)  # inches of an image in a grid, with its title
 FEWEST_TO_SMOOTH = 5  # points
@@ -80,7 +80,7 @@ def accuracy_against_hours(methods: Mapping[str, Sequence[Curve]], title: str) -
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    marks = cycle("osD^v<>P")  # one more than colours, so that no two methods look alike
+    marks = cycle("osD^v<>PX")  # one more than colours, so that no two methods look alike
     for (method, curves), colour, mark in zip(methods.items(), cycle(COLOURS), marks):
         for number, curve in enumerate(curves):
             axes.plot(
@@ -98,7 +98,7 @@ def accuracy_against_hours(methods: Mapping[str, Sequence[Curve]], title: str) -
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
