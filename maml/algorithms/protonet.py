@@ -24,7 +24,6 @@ Deviations from the paper, with reasons:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import paddle
@@ -101,29 +100,35 @@ class ProtoNet(MetricLearner):
     def losses(
         self, z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
     ) -> Tensor:
-        """Return J, [T]."""
-        episodes = [(z_support, y_support, z_query, y_query)]
-        if self.every_support:
-            episodes = list(turns(*episodes[0]))
-        each = [
-            fn.cross_entropy(self.scores(self.learn(z_s, y_s), z_q), y_q)  # J
-            for z_s, y_s, z_q, y_q in episodes
-        ]
-        return paddle.stack(each).mean(axis=0)
+        """Return J, [T]; with `every_support`, its mean over the turns of one episode, T = 1."""
+        if not self.every_support:
+            return fn.cross_entropy(self.scores(self.learn(z_support, y_support), z_query), y_query)
+        z = paddle.concat([z_support, z_query], axis=1)
+        y = paddle.concat([y_support, y_query], axis=1)
+        to_prototypes, is_query = turns(y, y_support.shape[1], z.dtype)
+        c = paddle.matmul(to_prototypes, z)  # eq. 1, [1, drawings * way, D]
+        scores = self.similarity(z, c) / self.temperature  # eq. 2
+        log_p = fn.log_softmax(scores.reshape([y.shape[1], len(is_query), -1]))
+        own = F.one_hot(y[0], log_p.shape[-1]).astype(z.dtype).unsqueeze(1)  # [N, 1, way]
+        return -(log_p * own * is_query.T.unsqueeze(-1)).sum().unsqueeze(0) / is_query.sum()
 
 
-def turns(
-    z_support: Tensor, y_support: Tensor, z_query: Tensor, y_query: Tensor
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield the one episode, z [1, N, D] and y [1, N], with other drawings as its support.
+def turns(y: Tensor, support: int, dtype: paddle.dtype) -> tuple[Tensor, Tensor]:
+    """Let the drawings of each class be support in turn: each cyclic choice of them comes once.
 
-    Each cyclic choice of as many drawings of each class as the support has comes once.
+    Args:
+        y (Tensor): labels of an episode, [1, N] int, as often 0 as each other class.
+        support (int): images of its support.
+        dtype (paddle.dtype): of the results.
+
+    Returns:
+        tuple[Tensor, Tensor]: what takes embeddings [1, N, D] to the prototypes of all turns,
+        [1, drawings * way, N], and 1 where an image is a query of a turn, [drawings, N].
     """
-    z, y = paddle.concat([z_support, z_query], axis=1), paddle.concat([y_support, y_query], axis=1)
-    way, support = int(y.max()) + 1, y_support.shape[1]
-    in_order = z[:, y[0].argsort()].reshape([way, -1, z.shape[-1]])
-    z = in_order.transpose([1, 0, 2])  # [drawings, way, D]
-    y = paddle.arange(way).tile([len(z)]).unsqueeze(0)  # [1, drawings * way]
-    for first in range(len(z)):
-        turned = z.roll(-first, axis=0).reshape([1, -1, z.shape[-1]])
-        yield turned[:, :support], y[:, :support], turned[:, support:], y[:, support:]
+    of_class = F.one_hot(y[0], int(y.max()) + 1).T.astype("int64")  # [way, N]
+    way, drawings = len(of_class), y.shape[1] // len(of_class)
+    place = (of_class.cumsum(axis=1) * of_class).sum(axis=0) - 1  # within its class, [N]
+    first = paddle.arange(drawings).unsqueeze(1)
+    in_support = ((place - first) % drawings < support // way).astype(dtype)  # [drawings, N]
+    means = of_class.astype(dtype) * in_support.unsqueeze(1) * (way / support)
+    return means.reshape([1, drawings * way, -1]), 1 - in_support

@@ -12,6 +12,7 @@ from helpers import (
 
 from maml import functional as fn
 from maml.algorithms.metric import class_means
+from maml.algorithms.protonet import turns
 from maml.system.errors import UserError
 
 POINTS = np.array([[[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]])
@@ -128,6 +129,19 @@ def test_every_support_is_the_mean_over_all_choices_of_the_support(rng):
     assert found.shape == [1] and found.item() == pytest.approx(
         (loss(0, 1, 2) + loss(1, 2, 0) + loss(2, 0, 1)) / 3, rel=1e-12
     )
+
+
+def test_turns_are_the_cyclic_choices_of_drawings():
+    """Two of three drawings of each class are support: the first two, the last two, both ends."""
+    y = np.array([[1, 0, 0, 1, 0, 1]])
+    to_prototypes, is_query = turns(paddle.to_tensor(y), 4, "float64")
+    of_0, of_1 = [1, 2, 4], [0, 3, 5]  # where their drawings stand
+    expected = np.zeros((3, 2, 6))
+    for turn, chosen in enumerate(([0, 1], [1, 2], [2, 0])):
+        for drawing in chosen:
+            expected[turn, 0, of_0[drawing]] = expected[turn, 1, of_1[drawing]] = 0.5
+    assert (to_prototypes.numpy() == expected.reshape(1, 6, 6)).all()
+    assert is_query.numpy().tolist() == [[0, 0, 0, 0, 1, 1], [1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0]]
 
 
 @pytest.mark.slow
