@@ -32,7 +32,8 @@ Result = dict[str, Any]
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TASKS: list[Task] = [(5, 1), (5, 5), (20, 1), (20, 5)]
 TEST_TASKS = 10_000  # for each measurement
-STAGES = {"maml_pooled_20w1s", "maml_1100_5w1s"}  # their successors have rows for the same tasks
+STAGES = {"maml_pooled_20w1s", "maml_1100_5w1s", "fomaml_20w1s"}
+"""weights whose successors have rows for the same tasks"""
 KINDS = {  # what predictions come from beside the checkpoint, as flags of evaluate.py
     "": [],
     "fine-tuned": ["--finetune", "20"],
@@ -102,14 +103,15 @@ def list_wanted(config: Config, split: str) -> list[Measurement]:
 def list_extras(config: Config, way: int, shot: int) -> list[str]:
     """Return the kinds of predictions that beat the plain ones on validation characters.
 
-    They help with five classes (benchmarks/experiments.md). First-order MAML and weights of five
-    classes are left out to keep the table short: weights of 20 classes do better here.
+    They help with five classes (benchmarks/experiments.md). To keep the table short, the weights
+    that do better here have them alone: those of 20 classes, of first-order MAML those of five.
     """
-    if way > 5 or config.way == 5 or config.first_order:
+    best = config.way == 5 if config.first_order else config.way > 5
+    if way > 5 or not best:
         return []
     if shot == 1:
         return ["distorted support"]
-    return ["five inner steps"] if config.algorithm == "maml" else []
+    return ["five inner steps"] if config.algorithm == "maml" and not config.first_order else []
 
 
 def count_queries(config: Config, bn: str) -> int:

@@ -26,6 +26,8 @@ def test_what_is_measured_of_each_method():
             (5, shot, ""),
             (20, shot, ""),
         }
+    assert set(figures(first_order=True)) == {(5, 1, ""), (5, 1, "distorted support")}
+    assert set(figures(shot=5, first_order=True)) == {(5, 5, "")}
     assert results.list_wanted(Config(train_on_val=True), "random") == [
         Measurement(5, 1, "transductive", "")
     ]
