@@ -45,28 +45,34 @@ def test_a_file_of_ones_own_is_imported_from_the_flag_alone(tmp_path):
             read_builder(spec)
 
 
-def test_the_residual_example_has_exact_second_derivatives():
-    network = read_builder(f"{ROOT}/examples/resnet.py:eight").network(3, 16)
+@pytest.mark.parametrize(
+    "spec, parameters", [("resnet.py:eight", 8 * 3 + 4 * 3 + 2), ("resnet_wide.py:six", 6 * 3 + 2)]
+)
+def test_the_residual_examples_have_exact_second_derivatives(spec, parameters):
+    network = read_builder(f"{ROOT}/examples/{spec}").network(3, 16)
     x = images(1, 3, side=16)
-    assert maml.check_second_order(network, x) < 1e-5 and len(network.theta) == 8 * 3 + 4 * 3 + 2
+    assert maml.check_second_order(network, x) < 1e-5 and len(network.theta) == parameters
     assert network(fn.for_each_task([x[0]], 2)[0]).shape == [2, 3, 3] and network.together
 
 
 @pytest.mark.parametrize(
     # right on an AMD EPYC: 17 by MAML, and 15 where the drawings are enlarged to 42 pixels
-    "name, function, at_least",
+    "name, network, at_least",
     [
-        ("protonet_resnet", "four", 20),
-        ("protonet_resnet8", "eight", 20),
-        ("protonet_resnet42_train_val", "four", 13),
-        ("maml_resnet", "four", 15),
+        ("protonet_resnet", "resnet.py:four", 20),
+        ("protonet_resnet8", "resnet.py:eight", 20),
+        ("protonet_resnet42_train_val", "resnet.py:four", 13),
+        ("protonet_resnet_wide_train_val", "resnet_wide.py:six", 20),
+        ("maml_resnet", "resnet.py:four", 15),
     ],
 )
-def test_the_residual_examples_weights_classify(name, function, at_least):
-    weights, network = ROOT / f"examples/{name}.pkl", ROOT / "examples/resnet.py"
+def test_the_residual_examples_weights_classify(name, network, at_least):
+    weights = ROOT / f"examples/{name}.pkl"
     with Image.open(ROOT / "tests/golden/drawings.png") as sheet:
         drawings = np.asarray(sheet).reshape(5, 28, 5, 28).swapaxes(1, 2)
     paddle.set_default_dtype("float32")  # as they were trained
-    model = maml.load(weights, network=f"{network}:{function}").fit(drawings[:, 0], list("abcde"))
+    model = maml.load(weights, network=f"{ROOT}/examples/{network}").fit(
+        drawings[:, 0], list("abcde")
+    )
     answers = model.predict(drawings[:, 1:].reshape(20, 28, 28))
     assert sum(a == c for a, c in zip(answers, np.repeat(list("abcde"), 4))) >= at_least
