@@ -426,6 +426,14 @@ class Config:
     data: str = option(DATA_FOLDER, "run", "folder with the arrays that make_data.py wrote")
     logdir: str = option("log", "run", "folder for VisualDL's logs and the state for --resume")
     checkpoints: str = option(OWN_WEIGHTS, "run", "folder for the best weights")
+    keep_best: int = option(
+        0,
+        "run",
+        "keep the weights of this number of best validations in a folder of the run's name too, "
+        "each by its meta-iteration, for evaluations by several checkpoints; 0: the best alone",
+        0,
+        100,
+    )
     gpu: bool = option(False, "run", "compute on a GPU", alias="use_gpu")
     workers: int = option(
         0,
@@ -493,6 +501,11 @@ class Config:
             )
 
     def _check_outer_loop(self) -> None:
+        if self.keep_best and self.train_on_val:
+            raise UserError(
+                "keep_best compares validations, which say nothing with train_on_val; drop one of "
+                "the two"
+            )
         if self.schedule_from >= self.meta_iterations:
             raise UserError(
                 f"schedule_from is {self.schedule_from}, so it must be below meta_iterations, "

@@ -16,7 +16,17 @@ from maml.system.errors import UserError
 
 # Settings that say where a run keeps its files and how it computes, not what it computes.
 WHERE_AND_HOW = frozenset(
-    ["name", "data", "logdir", "checkpoints", "gpu", "workers", "print_every", "save_every"]
+    [
+        "name",
+        "data",
+        "logdir",
+        "checkpoints",
+        "keep_best",
+        "gpu",
+        "workers",
+        "print_every",
+        "save_every",
+    ]
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -381,10 +382,28 @@ class Trainer:
         self._spend(time.perf_counter() - start)
         if len(result.accuracies) < tasks:
             return
+        before = self.kept
         self._remember("validation", result)
         # what was trained on cannot say which weights are best
         if result.mean > self.best["accuracy"] or self.config.train_on_val:
             self.best = {"accuracy": result.mean, "epoch": self.iteration}
             if self.processes.first:
                 self.checkpoint().save()
+        if self.processes.first:
+            self._keep(before)
         log.validation(self.iteration, result)
+
+    @property
+    def kept(self) -> list[int]:
+        """The meta-iterations of the `keep_best` best validations, the best first."""
+        validations = [h for h in self.history if h["part"] == "validation"]
+        validations.sort(key=lambda h: h["accuracies"][-1], reverse=True)
+        return [h["epoch"] for h in validations[: self.config.keep_best]]
+
+    def _keep(self, before: Sequence[int]) -> None:
+        """Keep these weights if they are among the best, in the place of the worst of `before`."""
+        if self.iteration in self.kept:
+            path = names.kept_path(self.config, self.iteration)
+            dataclasses.replace(self.checkpoint(), path=path).save()
+        for iteration in set(before).difference(self.kept):
+            names.kept_path(self.config, iteration).unlink(missing_ok=True)

@@ -21,6 +21,11 @@ def best_path(config: Config) -> Path:
     return Path(config.checkpoints) / f"{config.name}.pkl"
 
 
+def kept_path(config: Config, iteration: int) -> Path:
+    """The file of the weights that `keep_best` keeps of the validation after `iteration`."""
+    return Path(config.checkpoints) / config.name / f"{iteration}.pkl"
+
+
 def log_folder(config: Config) -> Path:
     """The folder of VisualDL's log and of the state for `--resume`."""
     return Path(config.logdir) / config.name

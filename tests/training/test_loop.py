@@ -54,6 +54,33 @@ def trainer(data, tmp_path):
     return make
 
 
+def test_the_weights_of_the_best_validations_are_kept(trainer, tmp_path):
+    """Each as if the run had ended there; a run that goes on lets go of those that are beaten."""
+    changes = {"val_every": 1, "meta_iterations": 4, "outer_lr": 0.05}
+    run = trainer(keep_best=2, **changes)
+    heard, seen = Heard(), {}
+    heard.validation = lambda iteration, result: seen.update({iteration: result.mean})
+    for half in (2, 4):
+        run.config = dataclasses.replace(run.config, meta_iterations=half)
+        run.train(heard)
+    assert len(set(seen.values())) > 2, "validations that are equal order nothing"
+    best = sorted(seen, key=seen.get, reverse=True)[:2]
+    found = {path.name: read(path) for path in (tmp_path / "checkpoints" / "a").iterdir()}
+    assert found.keys() == {f"{iteration}.pkl" for iteration in best}
+    for iteration in best:
+        kept = found[f"{iteration}.pkl"]
+        assert kept.iteration == iteration
+        other = trainer(name="b", **{**changes, "meta_iterations": iteration})
+        other.train()
+        assert same(kept.weights, other.checkpoint().weights)
+    assert same(found[f"{best[0]}.pkl"].weights, read(run.best_path).weights)
+
+
+def test_what_is_trained_on_validation_characters_has_no_best(trainer):
+    with pytest.raises(UserError, match="keep_best compares validations"):
+        trainer(keep_best=2, train_on_val=True)
+
+
 def handlers():
     return [signal.getsignal(number) for number in NUMBERS]
 

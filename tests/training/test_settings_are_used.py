@@ -86,6 +86,7 @@ OTHER = {  # a value that is neither the default nor the value of `SMALL`, and w
     "name": ("mine", {}),
     "logdir": ("elsewhere", {}),  # below the run's folder, as the next
     "checkpoints": ("elsewhere", {}),
+    "keep_best": (1, {}),
 }
 LEFT_TO_TRAIN = {"data", "gpu", "workers", "start"}  # what maml/cli/train.py does before the run
 SLOW = {"dense_deviation"}  # of a network of 39 million weights, see tests/networks/test_koch.py
