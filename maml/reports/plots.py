@@ -26,7 +26,10 @@ TRAINING, VALIDATION, WRONG = (
     "#E69F00",
     "#D55E00",
 )  # blue, orange, vermilion of Okabe & Ito
-COLOURS = (TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442", "#000000")
+COLOURS = (  # and grey
+    *(TRAINING, VALIDATION, "#009E73", "#CC79A7", "#56B4E9", WRONG, "#F0E442", "#000000"),
+    "#999999",
+)
 MARKS = "osD^v"
 CELL = (1.1, 1.2)  # inches of an image in a grid, with its title
 FEWEST_TO_SMOOTH = 5  # points
@@ -80,7 +83,7 @@ def accuracy_against_hours(methods: Mapping[str, Sequence[Curve]], title: str) -
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    marks = cycle("osD^v<>PX")  # one more than colours, so that no two methods look alike
+    marks = cycle("osD^v<>PX*")  # one more than colours, so that no two methods look alike
     for (method, curves), colour, mark in zip(methods.items(), cycle(COLOURS), marks):
         for number, curve in enumerate(curves):
             axes.plot(
