@@ -35,7 +35,7 @@ class Ensemble:
 
     def __init__(self, members: Sequence[Classifier]):
         self.members = list(members)
-        self.sizes: list[int] = []  # of the members' embeddings, where tasks consist of these
+        self.sizes: list[int] = []  # of the members' embeddings; `of_embeddings` shares the list
 
     @property
     def per_image(self) -> bool:
@@ -45,7 +45,7 @@ class Ensemble:
     def embed(self, x: Tensor) -> Tensor:
         """Return the members' embeddings of images [T, N, 1, H, W], side by side, [T, N, D]."""
         z = [m.embed(x) for m in self.members]  # type: ignore[attr-defined]
-        self.sizes = [one.shape[-1] for one in z]
+        self.sizes[:] = [one.shape[-1] for one in z]
         return paddle.concat(z, axis=-1)
 
     def of_embeddings(self) -> Ensemble:

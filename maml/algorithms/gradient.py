@@ -12,6 +12,7 @@ from paddle import Tensor
 from maml import functional as fn
 from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
+from maml.networks.passes import as_in_tests
 
 
 class Adapted(NamedTuple):
@@ -68,7 +69,12 @@ class GradientLearner(ABC):
         """Yield the weights before and after each update on the support [T, N, 1, H, W]."""
         support_x, support_y = self.augment(support_x, support_y)
         yield Adapted(fn.for_each_task(self.network.theta, support_x.shape[0]), support_x)
-        for theta in self.test_steps(support_x, support_y):
+        steps = self.test_steps(support_x, support_y)
+        while True:
+            with as_in_tests():
+                theta = next(steps, None)
+            if theta is None:
+                return
             yield Adapted(theta, support_x)
 
     def predict(self, adapted: Adapted, query_x: Tensor) -> Tensor:
@@ -80,7 +86,7 @@ class GradientLearner(ABC):
         return self._as_in_tests(self.network.represent, adapted, x)
 
     def _as_in_tests(self, forward: Callable, adapted: Adapted, x: Tensor) -> Tensor:
-        with paddle.no_grad():
+        with paddle.no_grad(), as_in_tests():
             if self.transductive or self.network.per_image:  # which is inductive by itself
                 return self.in_parts(forward, x, adapted.theta)
             return self.inductive(forward, adapted, x)

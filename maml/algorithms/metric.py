@@ -15,6 +15,7 @@ from paddle import Tensor, nn
 from maml import functional as fn
 from maml.data.tasks import TaskBatch
 from maml.networks.base import Network
+from maml.networks.passes import as_in_tests
 from maml.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ class MetricLearner(ABC):
 
     @property
     def per_image(self) -> bool:
-        """Whether an image's embedding depends on that image alone."""
-        return not self.transductive
+        """Whether an image's embedding depends on that image alone, as far as is known."""
+        return not self.transductive and self.network.apart is not False
 
     def of_embeddings(self) -> Self:
         """Return the same classifier for tasks that consist of embeddings instead of images."""
@@ -147,7 +148,7 @@ class MetricLearner(ABC):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return embeddings [T, N, D] of images [T, N, 1, H, W] as in tests."""
-        with paddle.no_grad():
+        with paddle.no_grad(), as_in_tests():
             views = [fn.in_parts(self._embed_task, 1, view) for view in self.views(x)]
             return paddle.add_n(views) / len(views)
 

@@ -93,7 +93,8 @@ def random_tasks(
     queries, as in the one-shot challenge.
     """
     images = arrays[part]
-    copies = [options.distortions_test or t.config.distortions_test for t in trained]
+    stated = options.distortions_test
+    copies = [t.config.distortions_test for t in trained] if stated is None else [stated]
     if any(copies) and isinstance(images, ClassImages):
         raise UserError(f"{NOT_DISTORTED}: --distortions_test 0")
 

@@ -35,5 +35,7 @@ def nearness(
     assert isinstance(adapted, Adapted)
     with paddle.no_grad():
         support = learner.network.represent(adapted.support_x, adapted.theta)
-        means = class_means(support, support_y, scores.shape[-1])
+        # the support may be followed by distorted versions of all of it
+        labels = paddle.tile(support_y, [1, support.shape[1] // support_y.shape[1]])
+        means = class_means(support, labels, scores.shape[-1])
         return fn.cosine(learner.represent(adapted, query_x), means).max(axis=-1)

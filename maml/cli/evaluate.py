@@ -4,6 +4,7 @@ own pictures."""
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,8 @@ def work(arguments: argparse.Namespace, options: TestOptions) -> int:
     from maml.training.checkpoint import read
 
     classes = pictures.classes(arguments.support) if arguments.support else []
+    if not (arguments.checkpoint or arguments.support or arguments.runs):
+        options = dataclasses.replace(options, way=options.way or 5, shot=options.shot or 1)
     if arguments.checkpoint:
         trained = [read(weight_file(name)) for name in arguments.checkpoint]
     else:
@@ -114,7 +117,8 @@ def search(
         choice = find(folders, way, 1, algorithm, split="background", own_network=own)
     else:
         index = read_index(arguments.data)
-        choice = find(folders, options.way or 5, shot, algorithm, index, own_network=own)
+        assert options.way is not None
+        choice = find(folders, options.way, shot, algorithm, index, own_network=own)
     if tell:
         for reason in choice.passed_over:
             print(f"warning: {reason}; passed over", file=sys.stderr)

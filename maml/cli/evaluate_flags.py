@@ -74,7 +74,7 @@ def parser() -> errors.Parser:
         metavar="FILE",
         help="file of weights, or the name of weights that come with the project; of several, of "
         "any methods, the mean of their softmaxes is measured; without it, weights for the task "
-        "are chosen: the latest of your own runs, else the best",
+        "are chosen, by default for --way 5 --shot 1: the latest of your own runs, else the best",
     )
     which.add_argument(
         "--checkpoints",

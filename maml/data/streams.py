@@ -17,6 +17,7 @@ class Stream(IntEnum):
     TEST = 4
     PROGRESS = 5
     STRANGERS = 6
+    MASKS = 7
 
 
 def generator(seed: int, stream: Stream, *more: int) -> np.random.Generator:

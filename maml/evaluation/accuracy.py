@@ -171,7 +171,9 @@ def embed_once(classifier: Classifier, sampler: Sampler, tasks: int) -> tuple[Cl
     def embed(x: np.ndarray) -> np.ndarray:
         return encoder.embed(paddle.to_tensor(x[None]))[0].numpy()
 
-    return encoder.of_embeddings(), sampler.embedded(embed)
+    embedded = sampler.embedded(embed)
+    # a user's network may mix the images of a batch, which its first pass finds out
+    return (encoder.of_embeddings(), embedded) if encoder.per_image else (classifier, sampler)
 
 
 def _zeros(tasks: int, like: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import paddle
 from paddle import Tensor, nn
 
 from maml import functional as fn
+from maml.functional.randomness import seeded
 from maml.networks.base import Network
 from maml.networks.from_layer import LayerNetwork
 from maml.system.errors import UserError
@@ -121,10 +122,8 @@ def _difference(
 
     def gradient(values: list[np.ndarray], twice: bool) -> tuple[list[Tensor], list[Tensor]]:
         params = _leaves(values)
-        state = paddle.get_rng_state()
-        paddle.seed(0)  # the same masks of dropout each time
-        y = network(x, params, twice=twice)
-        paddle.set_rng_state(state)
+        with seeded(0):  # the same masks of dropout each time
+            y = network(x, params, twice=twice)
         # the square keeps the second derivative of a linear network from being zero
         return params, paddle.grad((weights * y * y).sum(), params, create_graph=twice)
 
@@ -153,8 +152,6 @@ def _double(network: Network) -> Network:
     """A copy of the network in float64."""
     if isinstance(network, LayerNetwork):
         layer = copy.deepcopy(network.layer)
-        for sublayer in layer.sublayers(include_self=True):
-            sublayer.__dict__.pop("forward", None)  # the twin of the other copy
         layer.to(dtype="float64")
         return LayerNetwork(layer, network.way)
     return copy.deepcopy(network).to(dtype="float64")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from typing import NamedTuple
 
 import paddle
 
+from maml.functional.randomness import seeded
 from maml.networks.from_layer import LayerNetwork, from_layer
 from maml.system.errors import UserError
 
+_READ = itertools.count(1)
 SPEC = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -34,9 +37,9 @@ class Builder(NamedTuple):
         self, way: int | None, image_size: int, channels: int = 1, seed: int = 0
     ) -> LayerNetwork:
         """Build the layer, with initial weights from `seed`, and make a network out of it."""
-        paddle.seed(seed)
         try:
-            layer = self.function(way, image_size, channels)
+            with seeded(seed):
+                layer = self.function(way, image_size, channels)
         except UserError:
             raise
         except Exception as error:
@@ -71,18 +74,18 @@ def read_builder(spec: str) -> Builder:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); correct --network") from None
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    # a name of its own, by which its layers find the module again (see `from_layer`): the same file
+    # may be read again after an edit, and another file may have the same name
+    module_name = f"maml_network_{next(_READ)}_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
     assert module_spec is not None and module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module
+    sys.modules[module_name] = module
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[module_name]
         raise UserError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
-    finally:
-        if before is not None:
-            sys.modules[path.stem] = before
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{path}: has no function {name}; correct --network")

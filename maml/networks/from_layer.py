@@ -9,14 +9,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MethodType
 from typing import Any, NamedTuple
 
 import paddle
 from paddle import Tensor, nn
 
 from maml import functional as fn
+from maml.functional.randomness import seeded
 from maml.networks.base import Network
-from maml.networks.passes import Pass
+from maml.networks.passes import Pass, testing
 from maml.networks.twins import ELEMENTWISE, LAYERS, METHODS, PLAIN, WITH_TASKS
 from maml.system.errors import UserError
 
@@ -105,14 +107,14 @@ class LayerNetwork(Network):
                 if id(p) in index:
                     self._places[index[id(p)]].append(Place(sublayer, name))
             twin = LAYERS.get(type(sublayer))
-            if twin is not None:
-                own = sublayer.forward
-                sublayer.forward = _layer_dispatcher(sublayer, twin, own)  # type: ignore
+            if twin is not None and "forward" not in vars(sublayer):
+                # bound, so that it is a copy's own in a copy of the network
+                sublayer.forward = MethodType(_layer_dispatcher(twin), sublayer)  # type: ignore
 
     @property
-    def apart(self) -> bool:  # type: ignore[override]
-        """Whether images of a batch meet in batch normalisation alone, as far as is known."""
-        return bool(self.together)
+    def apart(self) -> bool | None:  # type: ignore[override]
+        """Whether images of a batch meet in batch normalisation alone; None: not yet known."""
+        return self.together
 
     @property
     def theta(self) -> list[Tensor]:
@@ -139,7 +141,7 @@ class LayerNetwork(Network):
             self._decide(x)
         given = None if statistics is None else list(statistics)
         run = self._at_once if self.together else self._in_turn
-        return run(x, params, given, record, twice, check=False)
+        return run(x, params, given, record, twice, fixed=testing())
 
     def represent(
         self,
@@ -159,11 +161,11 @@ class LayerNetwork(Network):
         given: list[Any] | None,
         record: list[fn.Statistics] | None,
         twice: bool,
-        check: bool,
+        fixed: bool,
     ) -> Tensor:
         """Run the layer on the images of all tasks, [T * N, ...]."""
         tasks, images = x.shape[:2]
-        now = Pass(tasks, twice, given, record, check)
+        now = Pass(tasks, twice, given, record, fixed)
         y = self._run(x.reshape([tasks * images, *x.shape[2:]]), params, now)
         return y.reshape([tasks, images, *y.shape[1:]])
 
@@ -174,7 +176,7 @@ class LayerNetwork(Network):
         given: list[Any] | None,
         record: list[fn.Statistics] | None,
         twice: bool,
-        check: bool,
+        fixed: bool,
     ) -> Tensor:
         """Run the layer on the images of one task after the other."""
         outputs, records = [], []
@@ -187,7 +189,7 @@ class LayerNetwork(Network):
                     for layer in given
                 ]
             found: list[fn.Statistics] = []
-            now = Pass(1, twice, statistics, found, check)
+            now = Pass(1, twice, statistics, found, fixed)
             outputs.append(self._run(x[t], own, now))
             records.append(found)
         if record is not None:
@@ -230,14 +232,12 @@ class LayerNetwork(Network):
         others = images.index_select(paddle.arange(images.shape[1] - 1, -1, -1), axis=1)
         others = others * 0.7 + 0.1 if others.is_floating_point() else others
         both = paddle.concat([images, others])
-        state = paddle.get_rng_state()
-        paddle.seed(0)
-        factors = [0.1 * paddle.randn([2, *p.shape]).astype(p.dtype) for p in self.theta]
-        paddle.set_rng_state(state)
+        with seeded(0):
+            factors = [0.1 * paddle.randn([2, *p.shape]).astype(p.dtype) for p in self.theta]
         params = [p.detach().unsqueeze(0) * (1 + f) for p, f in zip(self.theta, factors)]
         try:
             with paddle.no_grad():
-                expected = self._in_turn(both, params, None, None, False, check=True)
+                expected = self._in_turn(both, params, None, None, False, fixed=True)
         except UserError:
             raise
         except Exception as error:
@@ -264,7 +264,7 @@ class LayerNetwork(Network):
         params = fn.for_each_task(self.theta, 1)
         try:
             with paddle.enable_grad():
-                y = self._in_turn(images, params, None, None, False, check=True)
+                y = self._in_turn(images, params, None, None, False, fixed=True)
                 gradient = paddle.grad(y.sum(), params, allow_unused=True)
         except RuntimeError as error:
             reason = "it changes a tensor in place" if "inplace" in str(error) else _line(error)
@@ -283,7 +283,7 @@ class LayerNetwork(Network):
         """Whether all tasks at once give the expected outputs, and if not, why."""
         try:
             with paddle.no_grad():
-                found = self._at_once(x, params, None, None, False, check=True)
+                found = self._at_once(x, params, None, None, False, fixed=True)
         except Exception as error:  # whatever a forward does with tensors that it does not expect
             return False, f"its forward does not run on images of several tasks ({_line(error)})"
         if found.shape != expected.shape:
@@ -309,13 +309,13 @@ def _line(error: Exception) -> str:
     return (found or lines or [type(error).__name__])[-1][:200]
 
 
-def _layer_dispatcher(layer: nn.Layer, twin: Callable, original: Callable) -> Callable:
-    """A layer's forward: its twin during a pass, else its own."""
+def _layer_dispatcher(twin: Callable) -> Callable:
+    """A layer's forward: its twin during a pass, else that of its class."""
 
-    def forward(*arguments: Any, **options: Any) -> Any:
+    def forward(layer: nn.Layer, *arguments: Any, **options: Any) -> Any:
         now = _NOW.get()
         if now is None:
-            return original(*arguments, **options)
+            return type(layer).forward(layer, *arguments, **options)
         return twin(now, layer, *arguments, **options)
 
     return forward

@@ -27,7 +27,7 @@ def per_channel(now: Pass, x: Tensor, scale: Tensor | None, shift: Tensor | None
 def batch_norm_layer(now: Pass, layer: nn.Layer, x: Tensor) -> Tensor:
     """`nn.BatchNorm1D` and `2D`, with each task's own statistics, or with those that are given.
 
-    A layer in eval mode uses its running statistics.
+    A layer in eval mode uses its running statistics, unless its `use_global_stats` says otherwise.
     """
     channels, epsilon = x.shape[1], layer._epsilon
     rows = to_rows(x, now.tasks)
@@ -38,7 +38,8 @@ def batch_norm_layer(now: Pass, layer: nn.Layer, x: Tensor) -> Tensor:
         gamma = paddle.ones([1, 1, channels], x.dtype)
     if beta is None:
         beta = paddle.zeros([1, 1, channels], x.dtype)
-    if layer.training:
+    own = not layer.training if layer._use_global_stats is None else layer._use_global_stats
+    if not own:
         given = now.next_statistics()
     else:
         given = fn.Statistics(

@@ -8,14 +8,32 @@ of them need not rearrange it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from paddle import Tensor
 
 from maml import functional as fn
+
+_TESTING: ContextVar[bool] = ContextVar("testing", default=False)
+
+
+@contextmanager
+def as_in_tests() -> Iterator[None]:
+    """Run networks without the random masks of dropout."""
+    token = _TESTING.set(True)
+    try:
+        yield
+    finally:
+        _TESTING.reset(token)
+
+
+def testing() -> bool:
+    """Whether networks run as in tests."""
+    return _TESTING.get()
 
 
 @dataclass
@@ -26,8 +44,8 @@ class Pass:
     twice: bool
     given: list[fn.Statistics | fn.Team] | None = None
     record: list[fn.Statistics] | None = None
-    check: bool = False
-    """whether two ways to compute are compared, for which nothing may be random"""
+    fixed: bool = False
+    """whether nothing may be random: in tests, and where two ways to compute are compared"""
     normalised: int = field(default=0)
     """layers of batch normalisation that were passed"""
 

@@ -99,7 +99,7 @@ def conv2d(
     """`paddle.nn.functional.conv2d`"""
     names = ("stride", "padding", "dilation", "groups", "data_format", "name")
     options.update(zip(names, rest))
-    _channels_first(options, "conv2d")
+    channels_first(options, "conv2d")
     return conv(now, x, weight, bias, **options)
 
 
@@ -109,7 +109,7 @@ def conv1d(
     """`paddle.nn.functional.conv1d`, as a convolution of images one pixel high."""
     names = ("stride", "padding", "dilation", "groups", "data_format", "name")
     options.update(zip(names, rest))
-    _channels_first(options, "conv1d")
+    channels_first(options, "conv1d")
     for key, across in (("stride", 1), ("padding", 0), ("dilation", 1)):
         value = options.get(key, across)
         if not isinstance(value, str):
@@ -120,7 +120,8 @@ def conv1d(
     return y.squeeze(2)
 
 
-def _channels_first(options: dict, name: str) -> None:
+def channels_first(options: dict, name: str) -> None:
+    """Refuse images with channels last, for which `name` has no twin."""
     options.pop("name", None)
     data_format = options.pop("data_format", "NC")
     if not data_format.startswith("NC"):
@@ -146,9 +147,10 @@ def max_pool2d(
     padding: Any = 0,
     ceil_mode: bool = False,
     return_mask: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """`paddle.nn.functional.max_pool2d`"""
+    channels_first(options, "max_pool2d")
     if return_mask or ceil_mode:
         raise UserError(
             "max_pool2d has no second derivative with return_mask or ceil_mode; drop it"
@@ -215,6 +217,7 @@ def adaptive_avg_pool2d(
     now: Pass, x: Tensor, output_size: Any, data_format: str = "NCHW", name: Any = None
 ) -> Tensor:
     """`paddle.nn.functional.adaptive_avg_pool2d`, as a product with the matrix that averages."""
+    channels_first({"data_format": data_format}, "adaptive_avg_pool2d")
     size, out = x.shape[2:], pair(output_size)
     windows = [adaptive_windows(length, o) for length, o in zip(size, out)]
     matrix = paddle.to_tensor(averaging_matrix(size, windows).T, x.dtype)  # [P_in, P_out]

@@ -26,6 +26,7 @@ from maml.networks.sliding import (
     adaptive_avg_pool2d,
     adaptive_max_pool1d,
     adaptive_max_pool2d,
+    channels_first,
     conv1d,
     conv2d,
     conv_layer,
@@ -61,6 +62,7 @@ def prelu(
     now: Pass, x: Tensor, weight: Tensor, data_format: str = "NCHW", name: Any = None
 ) -> Tensor:
     """`paddle.nn.functional.prelu`"""
+    channels_first({"data_format": data_format}, "prelu")
     w = of_tasks(weight, 1)
     negative = -F.relu(-x)
     if w.shape[-1] == 1:
@@ -88,15 +90,15 @@ def attention(
         scores = scores + (mask - 1) * 1e9
     if attn_mask is not None:
         scores = scores + attn_mask
-    weights = smooth.dropout(smooth.softmax(scores), dropout_p, training=training)
+    weights = smooth.dropout(smooth.softmax(scores), dropout_p, training=training and not now.fixed)
     return paddle.matmul(weights, v).transpose([0, 2, 1, 3])
 
 
 def random(function: Callable) -> Callable:
-    """A function with a random mask, which is left out where two ways are compared."""
+    """A function with a random mask, which is left out where nothing may be random."""
 
     def masked(now: Pass, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-        return x if now.check else function(x, *arguments, **options)
+        return x if now.fixed else function(x, *arguments, **options)
 
     return masked
 

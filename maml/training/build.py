@@ -21,6 +21,7 @@ from maml.config import METRIC, OWN_NETWORK, Config
 from maml.data.distortions import distorted_views
 from maml.data.index import Index
 from maml.data.streams import Stream, generator
+from maml.functional.randomness import seeded
 from maml.networks.base import Network
 from maml.networks.build import build_network
 from maml.networks.file import Builder
@@ -74,7 +75,8 @@ def build_learner(
         options = {"transductive": transductive, "views": views, "average": average}
         if processes and config.shares_images(processes.size):
             options["team"] = fn.Team(processes.part, processes.total)
-        return build_metric_learner(config, network, **options)
+        with seeded(config.seed):  # for the initial weights of Paddle's own layers
+            return build_metric_learner(config, network, **options)
     augment = partial(_with_views, copies=copies)
     shared: dict[str, Any] = {
         "transductive": transductive,
@@ -138,7 +140,6 @@ def usual_network(config: Config) -> str:
 def build_metric_learner(config: Config, network: Network, **options: Any) -> MetricLearner:
     """Return the metric learner that `config` describes; for the options see `MetricLearner`."""
     lr = config.outer_lr
-    paddle.seed(config.seed)  # for the initial weights of Paddle's own layers
     if config.algorithm == "siamese" and config.objective == "pairs":
         deviation = 0.2 if config.network == "koch" else None  # Koch, section 3.2
         return Pairs(network, lr, deviation=deviation, **options)

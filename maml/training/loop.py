@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from shlex import quote
 from typing import Any, Protocol
 
 from maml.algorithms.learner import Learner
@@ -17,6 +18,8 @@ from maml.data.splits import character_of, group_of, is_rotation
 from maml.data.streams import Stream, generator
 from maml.data.tasks import TaskBatch, TaskSampler
 from maml.evaluation.accuracy import Result, evaluate
+from maml.functional.randomness import seeded
+from maml.networks.from_layer import LayerNetwork
 from maml.system.device import machine
 from maml.system.errors import UserError
 from maml.system.launch import cores_in_use
@@ -26,6 +29,7 @@ from maml.training import names
 from maml.training import weights as parameters
 from maml.training.build import own_part
 from maml.training.checkpoint import Ancestor, Checkpoint, RunState, read_run
+from maml.training.kept import keep
 from maml.training.leakage import check_data
 from maml.training.restore import start_from
 
@@ -218,9 +222,14 @@ class Trainer:
             "seconds": self.seconds,
             "machine": machine(),
             "core_seconds": self.core_seconds,
-            "network_sha256": getattr(self.learner.network, "sha256", ""),
+            "network_sha256": self.network_sha256,
             "ancestors": self.ancestors,
         }
+
+    @property
+    def network_sha256(self) -> str:
+        """Of the file that a network of the user's own comes from, else empty."""
+        return getattr(self.learner.network, "sha256", "")
 
     def start_from(self, origin: Checkpoint) -> str | None:
         """Begin with the weights of another run, and remember what these have seen.
@@ -252,6 +261,12 @@ class Trainer:
             raise UserError(
                 f"{self.resume_path}: was trained on other arrays than those in "
                 f"{self.config.data}; name theirs by --data"
+            )
+        if state.network_sha256 != self.network_sha256:
+            raise UserError(
+                f"{self.resume_path}: was started with other contents of the network's file; "
+                "restore them, or start another run from its weights by --start "
+                f"{quote(str(self.best_path))}, without --resume"
             )
         form = self.index.form
         parameters.set_weights(self.learner, state.weights, state.running, form, state.path)
@@ -313,7 +328,8 @@ class Trainer:
         part = own_part(config, self.processes)
         tasks = self.sampler.sample(config.meta_batch_size, part)
         began = time.perf_counter()
-        metrics = self.learner.meta_step(tasks)
+        with self._masks():
+            metrics = self.learner.meta_step(tasks)
         metrics.update({"learning rate": rate, "seconds a step": time.perf_counter() - began})
         self._check(metrics)
         self.iteration += 1
@@ -327,6 +343,13 @@ class Trainer:
         self._spend(time.perf_counter() - start)
         if self.iteration % config.save_every == 0:
             self.save()
+
+    def _masks(self) -> AbstractContextManager:
+        """Dropout of a user's network draws by seed, meta-iteration and process, resumed or not."""
+        if not isinstance(self.learner.network, LayerNetwork):
+            return nullcontext()
+        rng = generator(self.config.seed, Stream.MASKS, self.iteration, self.processes.rank)
+        return seeded(int(rng.integers(2**31)))
 
     def _check(self, metrics: dict[str, float]) -> None:
         """Raise a `UserError` where training has diverged."""
@@ -382,28 +405,12 @@ class Trainer:
         self._spend(time.perf_counter() - start)
         if len(result.accuracies) < tasks:
             return
-        before = self.kept
         self._remember("validation", result)
         # what was trained on cannot say which weights are best
         if result.mean > self.best["accuracy"] or self.config.train_on_val:
             self.best = {"accuracy": result.mean, "epoch": self.iteration}
             if self.processes.first:
                 self.checkpoint().save()
-        if self.processes.first:
-            self._keep(before)
+        if self.processes.first and self.config.keep_best:
+            keep(self.checkpoint(), self.config, result.mean)
         log.validation(self.iteration, result)
-
-    @property
-    def kept(self) -> list[int]:
-        """The meta-iterations of the `keep_best` best validations, the best first."""
-        validations = [h for h in self.history if h["part"] == "validation"]
-        validations.sort(key=lambda h: h["accuracies"][-1], reverse=True)
-        return [h["epoch"] for h in validations[: self.config.keep_best]]
-
-    def _keep(self, before: Sequence[int]) -> None:
-        """Keep these weights if they are among the best, in the place of the worst of `before`."""
-        if self.iteration in self.kept:
-            path = names.kept_path(self.config, self.iteration)
-            dataclasses.replace(self.checkpoint(), path=path).save()
-        for iteration in set(before).difference(self.kept):
-            names.kept_path(self.config, iteration).unlink(missing_ok=True)

@@ -21,9 +21,9 @@ def best_path(config: Config) -> Path:
     return Path(config.checkpoints) / f"{config.name}.pkl"
 
 
-def kept_path(config: Config, iteration: int) -> Path:
-    """The file of the weights that `keep_best` keeps of the validation after `iteration`."""
-    return Path(config.checkpoints) / config.name / f"{iteration}.pkl"
+def kept_folder(config: Config) -> Path:
+    """The folder of the weights that `keep_best` keeps."""
+    return Path(config.checkpoints) / config.name
 
 
 def log_folder(config: Config) -> Path:
@@ -75,7 +75,8 @@ def new_name(config: Config) -> str:
     """
     for name in _numbered(config):
         c = dataclasses.replace(config, name=name)
-        if not (resume_path(c).exists() or best_path(c).exists()) and reserve(lock_path(c)):
+        files = (resume_path(c), best_path(c), kept_folder(c))
+        if not any(path.exists() for path in files) and reserve(lock_path(c)):
             return c.name
     raise UserError(f"name {config.name} is taken a thousand times; choose another by --name")
 

@@ -8,7 +8,10 @@ from helpers import WAY, episodes, relative_error, small_network, small_protonet
 from maml.algorithms.ensemble import Ensemble
 from maml.algorithms.finetune import FineTune
 from maml.algorithms.maml import MAML
-from maml.evaluation.accuracy import measure
+from maml.algorithms.protonet import ProtoNet
+from maml.data.tasks import TaskSampler
+from maml.evaluation.accuracy import evaluate, measure
+from maml.networks.conv import ConvNet
 
 pytestmark = pytest.mark.both_paddles
 
@@ -90,6 +93,22 @@ def test_each_image_is_embedded_once_where_all_members_look_at_images_one_by_one
         slow, quick = ensemble.predict(a, query_x), twin.predict(b, z_query)
         assert relative_error(quick.numpy(), slow.numpy()) < 1e-9
     assert not Ensemble([*members, MAML(small_network("strided", rng), 0.3, 0.01, 2, 2)]).per_image
+
+
+def test_averaged_embeddings_of_every_drawing_give_the_same_results(rng):
+    """As evaluations of many tasks have it, which embed each drawing once."""
+    members = []
+    for distance in ("euclidean", "cosine"):
+        network = ConvNet(None, rng, image_size=6, pooled=True, filters=3, blocks=2)
+        members.append(ProtoNet(network, 0.01, distance))
+    x = rng.integers(256, size=(6, 20, 1, 6, 6)).astype(np.uint8)
+    sample = lambda: TaskSampler(x, WAY, 1, 9, np.random.default_rng(0))  # noqa: E731
+    for member in members:
+        member.meta_step(sample().sample(1))
+    ensemble = Ensemble(members)
+    found = evaluate(ensemble, sample(), 8)  # 8 tasks ask for more than the 120 drawings
+    (expected,) = measure([ensemble], sample().sample(8))
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-4)
 
 
 def test_an_ensemble_of_several_methods_represents_images_side_by_side(rng):

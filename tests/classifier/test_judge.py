@@ -76,6 +76,18 @@ def test_members_and_strangers_are_of_different_characters(data, weights):
     assert all((a == b).all() for a, b in zip(answers, again))
 
 
+def test_distorted_copies_of_a_support_are_of_their_classes(data, weights):
+    """Weights of MAML that adapt to copies too are judged as others are."""
+    images = read_arrays(data)[0]["val"]
+    trained = read(weights / "maml_5w1s.pkl")
+    plain, copies = (
+        strangers.ask(restore(trained, 3, bn="inductive", distortions_test=n), images, 3, 2, 9)
+        for n in (0, 2)
+    )
+    assert copies.members.shape == plain.members.shape
+    assert np.corrcoef(copies.members.ravel(), plain.members.ravel())[0, 1] > 0.5
+
+
 def test_the_shares_of_strangers_by_hand():
     scores = np.array([[[2.0, 0], [0, 2]], [[2, 0], [2, 0]]])
     answers = strangers.Answers(

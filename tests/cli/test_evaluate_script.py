@@ -248,6 +248,25 @@ def test_several_checkpoints_are_measured_by_the_mean_of_their_softmaxes(data, r
     assert "the mean of 2 softmaxes, one for each checkpoint; those with fewer" in said
 
 
+def test_averaged_encoders_are_measured_on_many_tasks(data, protonet):
+    """So many that each drawing is embedded once."""
+    one = protonet / "checkpoints" / "protonet_5w1s.pkl"
+    alone, twice = (
+        report(data, protonet, "--checkpoint", *n * [one], "--tasks", 40) for n in (1, 2)
+    )
+    assert twice["accuracies"] == alone["accuracies"]
+    np.testing.assert_allclose(twice["losses"], alone["losses"], atol=2e-6)
+
+
+def test_weights_are_measured_on_the_task_that_they_are_chosen_for(data, tmp_path):
+    train(data, tmp_path, "--algorithm", "protonet", "--way", 8, "--shot", 2, *ONCE)
+    for flags, task in (([], (5, 1)), (["--shot", 3], (5, 3)), (["--way", 6], (6, 1))):
+        found = report(data, tmp_path, *flags)
+        assert (found["way"], found["shot"]) == task
+    named = report(data, tmp_path, "--checkpoint", tmp_path / "checkpoints" / "protonet_8w2s.pkl")
+    assert (named["way"], named["shot"]) == (8, 2)
+
+
 def test_checkpoints_that_do_not_fit_together_are_refused(data, run, protonet, tmp_path):
     ours, other = (folder / "checkpoints" for folder in (run[0], protonet))
     both = ["--checkpoint", ours / "maml_5w1s.pkl", other / "protonet_5w1s.pkl"]

@@ -16,6 +16,7 @@ from maml.data.tasks import TaskSampler
 from maml.networks.build import build_network
 from maml.networks.conv import ConvNet
 from maml.networks.plain import plain_layer
+from maml.system import safe_pickle
 from maml.system.errors import UserError
 from maml.training.checkpoint import read, read_run
 
@@ -188,6 +189,14 @@ def test_training_transfer_and_the_guard(photos, tmp_path):
     omniglot = ["--checkpoint", "checkpoints/protonet_60w1s.pkl"]
     said = command("evaluate", *omniglot, *task, "--data", tmp_path / "data").stderr
     assert "transfer: " in said and "--ink dark" in said
+    # weights that are tested with distorted copies can be measured without them
+    copied = safe_pickle.load(omniglot[1])
+    copied["config"]["distortions_test"] = 2
+    safe_pickle.save(copied, tmp_path / "copied.pkl")
+    copies = ["--checkpoint", tmp_path / "copied.pkl", *task, "--data", tmp_path / "data"]
+    said = command("evaluate", *copies, status=2).stderr
+    assert "drop them: --distortions_test 0" in said
+    command("evaluate", *copies, "--distortions_test", 0)
     start = ["--name", "next", "--start", "checkpoints/protonet_60w1s.pkl"]
     again = [*flags[:-2], *folders, "--data", tmp_path / "data", *start]
     said = command("train", *again).stdout

@@ -45,6 +45,43 @@ def test_a_file_of_ones_own_is_imported_from_the_flag_alone(tmp_path):
             read_builder(spec)
 
 
+def test_a_file_that_is_read_again_after_an_edit_keeps_its_twins(tmp_path):
+    """Also where it imports functions by name, and another file has its name."""
+    text = """
+from paddle import nn
+from paddle.nn.functional import max_pool2d
+
+
+class Pooled(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.linear = nn.Conv2D(1, 2, 1), nn.Linear(32, 3)
+
+    def forward(self, x):
+        return self.linear(max_pool2d(self.conv(x), 2).flatten(1))
+
+
+def build(way, image_size, channels):
+    return Pooled()
+"""
+    (tmp_path / "other").mkdir()
+    for path in (tmp_path / "mine.py", tmp_path / "mine.py", tmp_path / "other/mine.py"):
+        path.write_text(text)
+        network = read_builder(f"{path}:build").network(3, 8)
+        assert maml.check_second_order(network, images(1, 3)) < 1e-5
+
+
+def test_building_a_network_leaves_the_programs_random_numbers(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BUILD)
+    builder = read_builder(f"{path}:build")
+    paddle.seed(5)
+    expected = paddle.rand([2]).numpy()
+    paddle.seed(5)
+    builder.network(5, 28)
+    assert (paddle.rand([2]).numpy() == expected).all()
+
+
 @pytest.mark.parametrize(
     "spec, parameters", [("resnet.py:eight", 8 * 3 + 4 * 3 + 2), ("resnet_wide.py:six", 6 * 3 + 2)]
 )

@@ -1,5 +1,7 @@
 """Any paddle.nn.Layer as a network: twins against Paddle's own layers, exact second derivatives."""
 
+import copy
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -8,6 +10,7 @@ from helpers import images, relative_error
 from paddle import nn
 
 import maml
+from maml.evaluation.accuracy import measure
 
 pytestmark = [pytest.mark.both_paddles, pytest.mark.usefixtures("float64")]
 
@@ -242,6 +245,74 @@ def test_batch_normalisation_as_in_the_built_in_networks_and_eval_mode():
     layer.eval()
     evaluated = maml.from_layer(layer)(images(2, 3))
     assert np.allclose(evaluated[1].numpy(), layer(images(2, 3)[1]).numpy())
+
+
+@pytest.mark.filterwarnings("ignore:When training, we now always track")
+@pytest.mark.parametrize("frozen", [True, False])
+def test_batch_normalisation_whose_statistics_are_chosen_uses_those(frozen):
+    layer = nn.Sequential(nn.Conv2D(1, 2, 3), nn.BatchNorm2D(2, use_global_stats=frozen))
+    layer[1]._mean.set_value(np.array([0.5, -0.5]))
+    if not frozen:
+        layer.eval()
+    found = maml.from_layer(layer)(images(1, 3))
+    assert np.allclose(found[0].numpy(), layer(images(1, 3)[0]).numpy())
+
+
+def test_a_copy_of_a_network_computes_with_its_own_weights():
+    network = maml.from_layer(Residual())
+    expected = network(images(1, 3)).numpy()
+    twin = copy.deepcopy(network)
+    for p in twin.theta:
+        p.set_value(p * 2)
+    assert relative_error(twin(images(1, 3)).numpy(), expected) > 0.1
+    assert (network(images(1, 3)).numpy() == expected).all()
+    fresh = maml.from_layer(Residual())
+    for p, other in zip(fresh.theta, twin.theta):
+        p.set_value(other)
+    assert np.allclose(fresh(images(1, 3)).numpy(), twin(images(1, 3)).numpy())
+
+
+def with_dropout(way=None):
+    size = 8 if way is None else way
+    return maml.from_layer(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, size)), way)
+
+
+def test_tests_have_no_dropout_and_training_has():
+    x = images(1, 4)
+    y = paddle.to_tensor([[0, 0, 1, 1]])
+    for learner in (
+        maml.ProtoNet(with_dropout(), outer_lr=1e-2),
+        maml.MAML(with_dropout(2), alpha=0.1, beta=1e-2, steps=2, steps_test=2),
+        maml.Reptile(with_dropout(2), 0.1, 0.1, 2, 4, steps_test=2, batch_test=4),
+    ):
+        answers = []
+        for _ in range(2):
+            *_, adapted = learner.adapt(x, y)
+            answers.append(learner.predict(adapted, x).numpy())
+        assert (answers[0] == answers[1]).all(), type(learner)
+        before = learner.network(x).numpy()
+        assert not (learner.network(x).numpy() == before).all()
+
+
+def test_what_mixes_images_is_not_embedded_image_by_image():
+    class Centred(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 3)
+
+        def forward(self, x):
+            z = self.linear(x.flatten(1))
+            return z - z.mean(axis=0)
+
+    paddle.set_default_dtype("float32")
+    learner = maml.ProtoNet(maml.from_layer(Centred()), outer_lr=1e-2)
+    assert learner.per_image  # as far as is known
+    x = np.random.default_rng(0).integers(0, 255, [6, 20, 1, 8, 8], np.uint8)
+    sample = lambda: maml.TaskSampler(x, 5, 1, 3, np.random.default_rng(0))  # noqa: E731
+    found = maml.evaluate(learner, sample(), 8)  # 8 tasks ask for more than the 120 drawings
+    (expected,) = measure([learner], sample().sample(8))
+    assert not learner.per_image
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-4)
 
 
 def test_a_metric_method_trains_an_encoder_of_ones_own():

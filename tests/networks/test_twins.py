@@ -10,6 +10,7 @@ from paddle import nn
 import maml
 from maml.functional import windows, winograd
 from maml.networks.passes import kept_rows
+from maml.system.errors import UserError
 
 # PaddlePaddle 2.6's tensors have no attributes of one's own
 REMEMBERS = not paddle.__version__.startswith("2.")
@@ -153,3 +154,18 @@ def test_dropout_of_channels_is_left_out_where_two_ways_are_compared_and_only_th
     network = maml.from_layer(nn.Sequential(nn.Linear(8, 3), nn.AlphaDropout(0.5)))
     network(images(1, 2))
     assert network.together
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.MaxPool2D(2, data_format="NHWC"),
+        nn.AdaptiveAvgPool2D(2, data_format="NHWC"),
+        nn.PReLU(8, data_format="NHWC"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_channels_last_are_refused(layer):
+    network = maml.from_layer(nn.Sequential(nn.Conv2D(1, 8, 1), layer))
+    with pytest.raises(UserError, match="data_format NHWC; use channels first"):
+        network(images(1, 2))

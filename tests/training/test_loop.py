@@ -7,6 +7,7 @@ import threading
 import time
 
 import numpy as np
+import paddle
 import pytest
 from helpers import TINY, same
 
@@ -14,9 +15,10 @@ import maml
 from maml.config import Config
 from maml.data.arrays import read_arrays
 from maml.evaluation import accuracy
+from maml.networks.file import read_builder
 from maml.system import safe_pickle
 from maml.system.errors import UserError
-from maml.training.build import build_learner
+from maml.training.build import build_learner, learner_for
 from maml.training.checkpoint import read, read_run
 from maml.training.loop import Trainer, learning_rate
 
@@ -54,31 +56,105 @@ def trainer(data, tmp_path):
     return make
 
 
+def measured_by(run, until):
+    """Goes on to this meta-iteration; returns the accuracy of each validation, by its number."""
+    run.config = dataclasses.replace(run.config, meta_iterations=until)
+    heard, seen = Heard(), {}
+    heard.validation = lambda iteration, result: seen.update({iteration: result.mean})
+    run.train(heard)
+    return seen
+
+
+def best_of(seen, count):
+    """The meta-iterations of the best validations, the later of equal ones."""
+    return sorted(seen, key=lambda iteration: (seen[iteration], iteration), reverse=True)[:count]
+
+
+def kept_files(folder):
+    return {path.name: read(path) for path in (folder / "checkpoints" / "a").iterdir()}
+
+
 def test_the_weights_of_the_best_validations_are_kept(trainer, tmp_path):
     """Each as if the run had ended there; a run that goes on lets go of those that are beaten."""
     changes = {"val_every": 1, "meta_iterations": 4, "outer_lr": 0.05}
     run = trainer(keep_best=2, **changes)
-    heard, seen = Heard(), {}
-    heard.validation = lambda iteration, result: seen.update({iteration: result.mean})
-    for half in (2, 4):
-        run.config = dataclasses.replace(run.config, meta_iterations=half)
-        run.train(heard)
+    seen = {**measured_by(run, 2), **measured_by(run, 4)}
     assert len(set(seen.values())) > 2, "validations that are equal order nothing"
-    best = sorted(seen, key=seen.get, reverse=True)[:2]
-    found = {path.name: read(path) for path in (tmp_path / "checkpoints" / "a").iterdir()}
-    assert found.keys() == {f"{iteration}.pkl" for iteration in best}
-    for iteration in best:
+    found = kept_files(tmp_path)
+    assert found.keys() == {f"{iteration}.pkl" for iteration in best_of(seen, 2)}
+    for iteration in best_of(seen, 2):
         kept = found[f"{iteration}.pkl"]
-        assert kept.iteration == iteration
+        assert kept.iteration == iteration and kept.accuracy == seen[iteration]
         other = trainer(name="b", **{**changes, "meta_iterations": iteration})
         other.train()
         assert same(kept.weights, other.checkpoint().weights)
-    assert same(found[f"{best[0]}.pkl"].weights, read(run.best_path).weights)
+
+
+def test_a_run_that_goes_on_may_keep_more_or_fewer(trainer, tmp_path):
+    changes = {"val_every": 1, "outer_lr": 0.05}
+    measured_by(trainer(**changes, meta_iterations=4), 4)
+    assert not (tmp_path / "checkpoints" / "a").exists()
+    for count, until in ((3, 6), (1, 7)):
+        run = trainer(**changes, keep_best=count, meta_iterations=until)
+        run.resume()
+        already = kept_files(tmp_path) if count == 1 else {}
+        seen = {one.iteration: one.accuracy for one in already.values()}
+        seen.update(measured_by(run, until))
+        best = best_of(seen, count)
+        assert kept_files(tmp_path).keys() == {f"{iteration}.pkl" for iteration in best}
 
 
 def test_what_is_trained_on_validation_characters_has_no_best(trainer):
     with pytest.raises(UserError, match="keep_best compares validations"):
         trainer(keep_best=2, train_on_val=True)
+
+
+DROPPING = """
+from paddle import nn
+
+
+def build(way, image_size, channels):
+    side = image_size // 4
+    return nn.Sequential(
+        nn.AvgPool2D(4), nn.Flatten(), nn.Dropout(0.5), nn.ACTIVATION(), nn.Linear(side**2, way)
+    )
+"""
+
+
+@pytest.fixture
+def own(data, tmp_path):
+    """Makes a trainer of a network of one's own with this activation, which drops values."""
+    path = tmp_path / "mine.py"
+
+    def make(activation="ReLU", **changes):
+        path.write_text(DROPPING.replace("ACTIVATION", activation))
+        places = {"logdir": str(tmp_path / "log"), "checkpoints": str(tmp_path / "checkpoints")}
+        small = {key: value for key, value in TINY.items() if key != "filters"}
+        settings = {**small, "data": str(data), "name": "a", **places, **changes}
+        config = Config(**settings, network=f"{path}:build")
+        arrays, index = read_arrays(data)
+        learner = learner_for(config, index, builder=read_builder(config.network))
+        return Trainer(config, learner, arrays, index)
+
+    return make
+
+
+def test_masks_of_dropout_are_the_same_in_a_run_that_is_resumed(own):
+    whole = own(name="whole")
+    whole.train()
+    part = own(meta_iterations=3)
+    part.train()
+    paddle.rand([5])  # whatever else the program draws
+    rest = own()
+    rest.resume()
+    rest.train()
+    assert same(rest.state().weights, whole.state().weights)
+
+
+def test_a_run_does_not_go_on_with_another_network(own):
+    own(meta_iterations=3).train()
+    with pytest.raises(UserError, match="with other contents of the network's file; restore them"):
+        own("Tanh").resume()
 
 
 def handlers():
