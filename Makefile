@@ -72,7 +72,7 @@ test-all: test  ## the same with each Python from 3.10 to 3.13 that is here, and
 	$(BIN)/python tests/crash/kills.py --kills 50
 
 table: $(VENV)/ready  ## measure what is not yet measured of every checkpoint on 10,000 test tasks, and rewrite the tables of README and docs
-	$(BIN)/python -m maml table --data $(wildcard . data/background data/vinyals)
+	$(BIN)/python -m maml table --data $(wildcard . data/maml data/background data/background42 data/vinyals)
 
 notebook: $(VENV)/ready  ## run the notebook, and write it with its outputs to docs/notebook.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check nbconvert

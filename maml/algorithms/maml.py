@@ -3,8 +3,8 @@ one switch.
 
 Algorithm 2, few-shot supervised learning, for a meta-batch of tasks T_i:
 
-    theta'_i = theta - alpha grad L_Ti(theta)           line 6, K times
-    theta   <- theta - beta grad sum_i L_Ti(theta'_i)   line 8, by Adam as the authors do
+    theta'_i = theta - alpha grad L_Ti(theta)           line 7, K times
+    theta   <- theta - beta grad sum_i L_Ti(theta'_i)   line 10, by Adam as the authors do
 
 All tasks adapt together: theta and theta' are lists of tensors with a leading task axis.
 
@@ -183,7 +183,7 @@ class MAML(GradientLearner):
         start, x = theta + rest, self.network.prepare(support_x)
         losses, products = [], []
         for k, weight in enumerate(self.loss_weights):
-            theta = self.inner_update(theta, rest, k, x, support_y, self.second_order)  # line 6
+            theta = self.inner_update(theta, rest, k, x, support_y, self.second_order)  # line 7
             if weight:
                 loss, gradient = self.query_gradient(theta, query_x, query_y)  # grad L(theta')
                 losses.append(weight * loss)
@@ -212,7 +212,7 @@ class MAML(GradientLearner):
         return fn.in_parts(part, max(1, self.QUERY_IMAGES // x.shape[1]), theta, x, y)
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, float]:
-        """Take one outer update on a `TaskBatch` (line 8); return loss, gradient norm and rates."""
+        """Take one outer update on a `TaskBatch` (line 10); return what was measured."""
         pixels = max(math.prod(tasks.support_x.shape[3:]), self.PIXELS)
         at_once = max(1, self.TASKS * self.PIXELS // pixels)
         losses, gradient = fn.in_parts(self.meta_gradient, at_once, *map(fn.as_tensor, tasks))

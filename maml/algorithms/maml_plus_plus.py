@@ -8,8 +8,8 @@ theta_0 is theta, and theta_k the weights of a task after k of K inner updates:
     LSLR    alpha for each update and tensor                             learned_rates of `MAML`
 
 gamma_k and beta_k are learned by the outer loop alone: they neither adapt nor have an alpha. They
-move theta_k+1 through a gradient only, so that first order moves those alone whose query loss
-counts.
+influence theta_k+1 only through the inner gradient. First order takes this gradient for a constant,
+so it trains those gamma_k and beta_k alone whose query loss counts.
 
 Deviations from the paper, with reasons:
  1. gamma and beta belong to theta_k, k = 0 to K, in each pass with these weights. The authors' code

@@ -19,7 +19,10 @@ Deviations from the papers, with reasons:
     batch's images stand for those that might have been drawn, weighted to half: the same loss in
     the mean, with less noise, for the price of a few subtractions.
  2. Of several support images a class, the mean of their scores counts; both papers have one.
- 3. Where no negative is semi-hard, all being nearer than the positive, the farthest is taken, on
+ 3. lambda is 0 for all networks but Koch's own.
+ 4. Adam is the optimizer, as for all methods here; Koch et al. have momentum and a rate for each
+    layer.
+ 5. Where no negative is semi-hard, all being nearer than the positive, the farthest is taken, on
     which Schroff et al. are silent.
 """
 

@@ -14,7 +14,7 @@ from maml.system.progress import watched
 QUERIES = 5000
 
 EXAMPLE = """examples:
-  python -m maml table maml_5w1s --data . data/background data/vinyals
+  python -m maml table maml_5w1s --data . data/maml data/background data/background42 data/vinyals
   python -m maml table --only-write
   python -m maml table --only-write --figure docs/cost.png
   python -m maml table --only-judge --checkpoints checkpoints/own

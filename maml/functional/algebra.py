@@ -38,7 +38,7 @@ def descend(
 ) -> list[Tensor]:
     """Return params - rates * gradients: one step of gradient descent.
 
-    This is line 6 of algorithm 2 of MAML (Finn, Abbeel & Levine 2017).
+    This is line 7 of algorithm 2 of MAML (Finn, Abbeel & Levine 2017).
 
     Args:
         params (Sequence[Tensor]): parameters of any shapes, here [...] each.
