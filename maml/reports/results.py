@@ -40,8 +40,14 @@ KINDS = {  # what predictions come from beside the checkpoint, as flags of evalu
     "refined": ["--refine", "3", "--distortions_test", "8"],
     "distorted support": ["--distortions_test", "8"],
     "five inner steps": ["--inner_steps_test", "5"],
+    "two runs averaged": [],
     "within an alphabet": ["--within-alphabet"],
 }
+AVERAGED = {
+    "maml_plus_plus_tempered_20w1s": ["maml_plus_plus_protonet_20w1s"],
+    "maml_plus_plus_tempered_20w5s": ["maml_plus_plus_protonet_20w5s"],
+}
+"""weights, and the other runs of the same method that their predictions are averaged with"""
 
 
 class Measurement(NamedTuple):
@@ -150,6 +156,11 @@ def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]
     trained, report_path = read(path), path.with_suffix(".json")
     known = read_known(report_path, hashlib.sha256(path.read_bytes()).hexdigest())
     wanted = list_wanted(trained.config, trained.data.split) if path.stem not in STAGES else []
+    others = [path.with_name(f"{other}.pkl") for other in AVERAGED.get(path.stem, [])]
+    if others:
+        plain = [one for one in wanted if one.bn == trained.config.bn_mode and not one.kind]
+        wanted += [one._replace(kind="two runs averaged") for one in plain]
+    members = {other.stem: hashlib.sha256(other.read_bytes()).hexdigest() for other in others}
     results = {one: r for r in known["results"] if (one := measurement_of(r)) in wanted}
     report = {
         "method": name_method(trained.config),
@@ -165,24 +176,26 @@ def measure(path: Path, folders: Sequence[str], tasks: int, modes: Sequence[str]
         "seed": trained.config.seed,
     }
 
-    others = {"challenge": known["challenge"]} if "challenge" in known else {}
+    further = {"challenge": known["challenge"]} if "challenge" in known else {}
 
     def write() -> None:
-        write_report(report_path, {**report, "results": list(results.values()), **others})
+        write_report(report_path, {**report, "results": list(results.values()), **further})
 
     def is_measured(one: Measurement) -> bool:
         queries = count_queries(trained.config, one.bn)
         found = results.get(one)
-        return found is not None and found["tasks"] >= tasks and found["query"] == queries
+        if found is None or found["tasks"] < tasks or found["query"] != queries:
+            return False
+        return one.kind != "two runs averaged" or found["members"] == members
 
     missing = [one for one in wanted if one.bn in modes and not is_measured(one)]
     if not missing:
         return write()
     data = find_split(trained, folders)
     for group in group_by_call(trained.config, missing):
-        for result in evaluate(trained, data, group, tasks):
+        for result in evaluate(trained, data, group, tasks, others):
             one = measurement_of(result)
-            results[one] = result
+            results[one] = {**result, "members": members} if "averaged" in result else result
             what = f"{one.way}-way {one.shot}-shot {one.bn} {one.kind}"
             print(f"{path.name}: {what} {format_accuracy(result)}", flush=True)
         write()
@@ -201,12 +214,19 @@ def read_known(path: Path, sha256: str) -> Report:
 
 
 def evaluate(
-    trained: Checkpoint, data: str, group: Sequence[Measurement], tasks: int
+    trained: Checkpoint,
+    data: str,
+    group: Sequence[Measurement],
+    tasks: int,
+    others: Sequence[Path] = (),
 ) -> list[Result]:
-    """Call evaluate.py for a group of `group_by_call`, and return a result for each member."""
+    """Call evaluate.py for a group of `group_by_call`, and return a result for each member.
+
+    Where the group is of averaged predictions, `others` are the other checkpoints.
+    """
     one = group[0]
+    checkpoints = [trained.path, *(others if one.kind == "two runs averaged" else [])]
     flags = {
-        "--checkpoint": trained.path,
         "--data": data,
         "--way": one.way,
         "--shot": one.shot,
@@ -215,6 +235,7 @@ def evaluate(
         "--tasks": tasks,
     }
     stated = [str(part) for flag in flags.items() for part in flag]
+    stated += ["--checkpoint", *map(str, checkpoints)]
     command = [sys.executable, "-m", "maml", "evaluate", *stated, "--last_step", "--json"]
     # the package is found from any folder, installed or not
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))

@@ -157,7 +157,7 @@ def rows_of_checkpoint(
 ) -> dict[tuple, Row]:
     """Return the rows that one checkpoint fills, by their place in the table."""
     found: dict[tuple, Row] = {}
-    report, link = reports[name], format_weights(name, reports, root)
+    report = reports[name]
     for result in report["results"]:
         if not table.is_chosen(report, result):
             continue
@@ -169,7 +169,9 @@ def rows_of_checkpoint(
             bn = "transductive"
         number = list(NAMES).index(report["method"])
         place = number, report["train_on_val"], list(KINDS).index(kind), MODES.index(bn)
-        start: Row = {"method": format_label(report, kind), "bn": bn, "weights, cost": link}
+        names = [name, *result.get("members", [])]
+        cost = format_weights(names, reports, root)
+        start: Row = {"method": format_label(report, kind), "bn": bn, "weights, cost": cost}
         few = "" if result["tasks"] == TEST_TASKS else f" ({result['tasks']:,} tasks)"
         found.setdefault(place, start)[column] = format_accuracy(result) + few
     return found
@@ -243,13 +245,14 @@ def format_processor(report: Report) -> str:
     return name.replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
 
 
-def format_weights(name: str, reports: dict[str, Report], root: str) -> str:
-    """Return a link to a checkpoint and its whole cost, with that of what it started from:
+def format_weights(names: Sequence[str], reports: dict[str, Report], root: str) -> str:
+    """Return links to checkpoints and their whole cost, with that of what they started from:
     "[a](checkpoints/a.pkl): 72,000, 1.5 h, AMD EPYC".
     """
-    every = chain([name], reports)
+    every = chain(names, reports)
     tasks = sum(report["tasks_seen"] for report in every)
-    return f"{format_link(name, root)}: {tasks:,}, {format_training(every)}"
+    links = ", ".join(format_link(name, root) for name in names)
+    return f"{links}: {tasks:,}, {format_training(every)}"
 
 
 def format_table(rows: Sequence[Row], columns: Sequence[Column], language: str) -> str:

@@ -1,6 +1,8 @@
 """What is measured of each checkpoint, and that nothing is measured twice."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 from helpers import command
@@ -11,6 +13,8 @@ from maml.reports.results import Measurement
 from maml.system import device
 from maml.system.errors import UserError
 from maml.training import checkpoint
+
+AVERAGED = table.Table(results.TASKS, lambda report, result: "averaged" in result, False)
 
 
 def figures(split="random", **settings):
@@ -71,6 +75,39 @@ def test_a_group_is_measured_in_one_go_from_any_folder(data, run, tmp_path, monk
     assert [(result["query"], result["tasks"], result["distortions_test"]) for result in both] == [
         (15, 3, 8)
     ] * 2
+
+
+@pytest.mark.slow
+def test_predictions_of_two_runs_are_averaged(data, run, tmp_path, monkeypatch):
+    """They are measured again where the other run's weights are others."""
+    own, other = tmp_path / "own.pkl", tmp_path / "other.pkl"
+    for path in (own, other):
+        shutil.copy(run[0] / "checkpoints" / "maml_5w1s.pkl", path)
+    plain = Measurement(5, 1, "transductive", "")
+    monkeypatch.setattr(results, "list_wanted", lambda *_: [plain])
+    monkeypatch.setattr(results, "AVERAGED", {"own": ["other"]})
+    measured = []
+    monkeypatch.setattr(results, "format_accuracy", lambda result: measured.append(result) or "")
+
+    def measure():
+        measured.clear()
+        results.measure(own, [str(data)], 3, results.MODES)
+        return [result["kind"] for result in measured]
+
+    assert measure() == ["", "two runs averaged"] and measure() == []
+    single, averaged = json.loads(own.with_suffix(".json").read_text())["results"]
+    assert averaged["accuracy"] == single["accuracy"]  # of the same weights
+    assert len(averaged["averaged"]) == 2 and list(averaged["members"]) == ["other"]
+    results.measure(other, [str(data)], 3, results.MODES)
+    for path in tmp_path.glob("*.json"):  # tables are of Omniglot alone
+        report = json.loads(path.read_text())
+        report["results"] = [{**result, "data": "omniglot"} for result in report["results"]]
+        results.write_report(path, report)
+    [row] = (row for row in table.build_rows(tmp_path, AVERAGED) if "averaged" in row["method"])
+    assert row["weights, cost"].startswith("[own](checkpoints/own.pkl), [other](checkpoints/other")
+    trained = checkpoint.read(other)
+    dataclasses.replace(trained, seconds=trained.seconds + 1).save()
+    assert measure() == ["two runs averaged"]
 
 
 def test_only_pooled_maml_that_starts_from_other_weights_is_named_so():
@@ -146,11 +183,13 @@ def test_figures_are_measured_once_for_the_same_weights(data, weights, monkeypat
     )
     evaluated = results.evaluate
 
-    def quickly(model, data, group, tasks):
+    def quickly(model, data, group, tasks, others):
         [figure] = group
         asked.append((figure, tasks))
         [result] = (
-            evaluated(model, data, group, tasks) if len(asked) in (1, 2) else [first[figure.kind]]
+            evaluated(model, data, group, tasks, others)
+            if len(asked) in (1, 2)
+            else [first[figure.kind]]
         )
         first.setdefault(figure.kind, result)
         return [{**result, "tasks": tasks}]
