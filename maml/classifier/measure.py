@@ -183,24 +183,33 @@ def common_of(trained: Sequence[Checkpoint], options: TestOptions, bn: str) -> R
 
 
 def one_shot_challenge(
-    trained: Checkpoint,
+    trained: Sequence[Checkpoint],
     options: TestOptions,
     runs: Sequence[challenge.Run],
     builder: Builder | None = None,
 ) -> Report:
-    """Measure the error rate on runs of Omniglot's one-shot challenge, in the mean of the runs."""
-    form = trained.data.form
-    if form.channels != 1 or not form.high_ink:
-        raise UserError(
-            f"{trained.path}: was trained on {trained.data.source}, and the challenge is of grey "
-            "drawings with high ink; take weights of drawings, by --checkpoint"
-        )
-    bn = options.bn or trained.config.bn_mode
+    """Measure the error rate on runs of Omniglot's one-shot challenge, in the mean of the runs.
+
+    Several checkpoints answer by the mean of their softmaxes; all read images of the runs' size.
+    """
+    for one in trained:
+        form = one.data.form
+        if form.channels != 1 or not form.high_ink:
+            raise UserError(
+                f"{one.path}: was trained on {one.data.source}, and the challenge is of grey "
+                "drawings with high ink; take weights of drawings, by --checkpoint"
+            )
+        if one.data.image_size != trained[0].data.image_size:
+            raise UserError(
+                f"{trained[0].path} reads images of {trained[0].data.image_size} pixels and "
+                f"{one.path} of {one.data.image_size}; average weights for images of one size"
+            )
+    bn = options.bn or agreed(trained, "bn", [t.config.bn_mode for t in trained])
     way = max(run.task.support_y.shape[1] for run in runs)
-    classifier = classifier_of(trained, options, bn, way, builder)
+    classifier = ensemble_of(trained, options, bn, way, builder)
     right = [measure([classifier], run.task, every_step=False)[0].mean for run in runs]
     wrong = 1 - np.array(right)
-    report = common(trained, options, bn)
+    report = common_of(trained, options, bn)
     return {
         **report,
         "transductive": bn == "transductive" or "refine" in report or options.entropy > 0,

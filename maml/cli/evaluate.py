@@ -67,7 +67,7 @@ def work(arguments: argparse.Namespace, options: TestOptions) -> int:
     if arguments.support:
         return own_pictures(arguments, options, trained[0], classes)
     if arguments.runs:
-        return one_shot_challenge(arguments, options, trained[0], processes)
+        return one_shot_challenge(arguments, options, trained, processes)
     return random_tasks(arguments, options, trained, processes)
 
 
@@ -208,7 +208,7 @@ def draw(
 def one_shot_challenge(
     arguments: argparse.Namespace,
     options: TestOptions,
-    trained: Checkpoint,
+    trained: Sequence[Checkpoint],
     processes: Processes,
 ) -> int:
     """Measure on Omniglot's own one-shot challenge, and print the error rates."""
@@ -217,16 +217,17 @@ def one_shot_challenge(
     from maml.data.splits import BACKGROUND
     from maml.reports import console
 
-    runs = challenge.read(arguments.runs, trained.data.image_size)
+    runs = challenge.read(arguments.runs, trained[0].data.image_size)
     if not processes.first:
         return 0
-    if trained.data.split not in BACKGROUND:
-        print(
-            f"warning: {trained.path} was trained on the {trained.data.split} split, which may "
-            "hold characters of these runs; make data with --split background and train on them "
-            "for an error rate to compare",
-            file=sys.stderr,
-        )
+    for one in trained:
+        if one.data.split not in BACKGROUND:
+            print(
+                f"warning: {one.path} was trained on the {one.data.split} split, which may hold "
+                "characters of these runs; make data with --split background and train on them "
+                "for an error rate to compare",
+                file=sys.stderr,
+            )
     report = measure.one_shot_challenge(trained, options, runs, arguments.builder)
     print(json.dumps(report) if arguments.json else console.of_challenge(report))
     return 0

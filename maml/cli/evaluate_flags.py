@@ -54,10 +54,11 @@ def read_flags(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, T
             "--reject is for your own pictures; name them by --support and --query-images"
         )
     options = options_of(arguments)
-    for name in ("support", "runs", "figures"):
+    for name in ("support", "figures"):
         if getattr(arguments, name) and len(arguments.checkpoint or []) > 1:
             raise errors.UserError(
-                f"several checkpoints are averaged on random tasks alone; name one for --{name}"
+                f"several checkpoints are averaged on random tasks and --runs alone; name one for "
+                f"--{name}"
             )
     if options.bn == "both" and (arguments.support or arguments.runs):
         raise errors.UserError("--bn both is for random tasks; choose transductive or inductive")

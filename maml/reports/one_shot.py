@@ -104,7 +104,7 @@ def _measure(
     found = []
     for kind in kinds:
         options = TestOptions(way=challenge.way(runs), shot=1, query=1, **KINDS[kind])
-        once = measure.one_shot_challenge(trained, options, fixed)
+        once = measure.one_shot_challenge([trained], options, fixed)
         (random,) = measure.random_tasks(
             [trained],
             options,

@@ -276,7 +276,7 @@ def test_checkpoints_that_do_not_fit_together_are_refused(data, run, protonet, t
     complaint = refusal(data, run[0], *both, "--bn", "inductive", "--way", 6)
     assert "maml_5w1s.pkl: was trained for way 5" in complaint
     complaint = refusal(data, run[0], *both, "--figures", tmp_path)
-    assert "averaged on random tasks alone; name one for --figures" in complaint
+    assert "averaged on random tasks and --runs alone; name one for --figures" in complaint
     other = safe_pickle.load(both[2])
     other["config"]["way"] = 4
     safe_pickle.save(other, tmp_path / "four.pkl")

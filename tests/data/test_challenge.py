@@ -101,6 +101,16 @@ def test_error_rates_of_a_trained_model(raw, data, tmp_path):
     found = command("evaluate", "--checkpoints", weights, *of_runs, "--distortions_test", 1)
     assert "best.pkl: siamese" in found.stdout and "1 distorted copies" in found.stdout
     assert f"weights: {weights / 'best.pkl'}, the best on validation characters" in found.stderr
+    best, other = (weights / f"{name}.pkl" for name in ("best", "twenty"))
+    once, twice = (
+        command("evaluate", "--checkpoint", *n * [best], *of_runs, "--json").stdout for n in (1, 2)
+    )
+    assert json.loads(twice)["runs"] == json.loads(once)["runs"]
+    assert len(json.loads(twice)["averaged"]) == 2
+    state = safe_pickle.load(other)
+    safe_pickle.save({**state, "data": {**state["data"], "image_size": 42}}, other)
+    said = command("evaluate", "--checkpoint", best, other, *of_runs, status=2).stderr
+    assert "average weights for images of one size" in said
     done = command("evaluate", *named, "--finetune", 3)
     assert "run01  error   0.0%" in done.stdout
     assert "overall error rate of 2 runs" in done.stdout and "split background" in done.stderr
