@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maml.config import METRIC
 from maml.data import challenge
@@ -22,6 +22,9 @@ from maml.reports.results import read_known, read_reports, write_report
 from maml.system.processes import Processes
 from maml.training.checkpoint import Checkpoint
 from maml.training.leakage import find_split
+
+if TYPE_CHECKING:
+    from maml.networks.file import Builder
 
 MARKER = "one-shot challenge"
 COPIES = {"distortions_test": 8}
@@ -65,18 +68,23 @@ def takes_part(trained: Checkpoint) -> bool:
 
 
 def measure_challenge(
-    trained: Checkpoint, runs: str | Path, folders: Sequence[str], tasks: int
+    trained: Checkpoint,
+    runs: str | Path,
+    folders: Sequence[str],
+    tasks: int,
+    builder: Builder | None = None,
 ) -> list[Outcome]:
     """Measure weights on the runs and on random runs, in each way that suits their method.
 
     What the JSON file beside the weights has of them is not measured again; where there is such a
-    file, it keeps what is new.
+    file, or the network is the user's own, it keeps what is new.
 
     Args:
         trained (Checkpoint): the weights.
         runs (str | Path): all_runs.zip, or its folder.
         folders (Sequence[str]): folders with arrays of background splits, one for each size.
         tasks (int): the number of random runs.
+        builder (Builder | None): the network's file, where it is of the user's own.
 
     Raises:
         UserError: if no folder has these weights' split in images of their size.
@@ -87,15 +95,20 @@ def measure_challenge(
     metric, refines = trained.config.algorithm in METRIC, trained.config.algorithm == "protonet"
     kinds = [k for k, c in KINDS.items() if (metric or not c) and (refines or "refine" not in c)]
     if missing := [kind for kind in kinds if kind not in known]:
-        found = _measure(trained, missing, runs, find_split(trained, folders), tasks)
+        found = _measure(trained, missing, runs, find_split(trained, folders), tasks, builder)
         known.update({outcome["kind"]: outcome for outcome in found})
-        if path.exists() and "method" in report:
+        if builder or (path.exists() and "method" in report):
             write_report(path, {**report, "challenge": [known[kind] for kind in kinds]})
     return [known[kind] for kind in kinds]
 
 
 def _measure(
-    trained: Checkpoint, kinds: Sequence[str], runs: str | Path, folder: str, tasks: int
+    trained: Checkpoint,
+    kinds: Sequence[str],
+    runs: str | Path,
+    folder: str,
+    tasks: int,
+    builder: Builder | None,
 ) -> list[Outcome]:
     from maml.classifier import measure  # PaddlePaddle takes seconds to import
 
@@ -104,7 +117,7 @@ def _measure(
     found = []
     for kind in kinds:
         options = TestOptions(way=challenge.way(runs), shot=1, query=1, **KINDS[kind])
-        once = measure.one_shot_challenge([trained], options, fixed)
+        once = measure.one_shot_challenge([trained], options, fixed, builder)
         (random,) = measure.random_tasks(
             [trained],
             options,
@@ -118,6 +131,7 @@ def _measure(
             processes=Processes(),
             progress=iter,
             every_step=False,
+            builder=builder,
         ).reports
         found.append(
             {
@@ -131,10 +145,10 @@ def _measure(
     return found
 
 
-def stored(folder: Path) -> dict[str, list[Outcome]]:
-    """Return what the JSON files in `folder` have of the challenge, by the name of the weights."""
-    reports = dict(read_reports(folder))
-    return {name: r["challenge"] for name, r in reports.items() if "challenge" in r}
+def stored(*folders: Path) -> dict[str, list[Outcome]]:
+    """Return what the JSON files in `folders` have of the challenge, by the name of the weights."""
+    reports = [pair for folder in folders for pair in read_reports(folder)]
+    return {name: r["challenge"] for name, r in reports if "challenge" in r}
 
 
 def format_challenge(found: dict[str, list[Outcome]], language: str = "en") -> str:

@@ -294,7 +294,8 @@ def rewrite(path: Path, folder: Path) -> str:
         made = format_table(build_rows(folder, table, root), columns, language)
         text = replace_part(text, name, made)
     text = replace_part(text, strangers.MARKER, strangers.format_strangers(folder, language, root))
-    made = one_shot.format_challenge(one_shot.stored(folder), language)
+    examples = folder.parent / "examples"  # which have weights of networks of one's own
+    made = one_shot.format_challenge(one_shot.stored(folder, examples), language)
     text = replace_part(text, one_shot.MARKER, made)
     columns = ["method", "bn", *TASKS, "weights", "training"]
     return replace_part(

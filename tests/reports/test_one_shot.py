@@ -4,8 +4,9 @@ import hashlib
 import json
 
 import pytest
-from helpers import command, train, write_runs
+from helpers import ROOT, command, train, write_runs
 
+from maml.networks.file import read_builder
 from maml.reports import one_shot, results
 from maml.system.errors import UserError
 from maml.training.checkpoint import read
@@ -41,10 +42,43 @@ def test_what_was_measured_is_kept_beside_measured_weights(weights, monkeypatch)
     assert json.loads(path.read_text())["challenge"] == found
     monkeypatch.setattr(one_shot, "_measure", None)
     assert one_shot.measure_challenge(*measured) == found
-    assert one_shot.stored(trained.path.parent) == {"p": found}
+    assert one_shot.stored(folder / "none", trained.path.parent) == {"p": found}
     monkeypatch.setattr(results, "list_wanted", lambda *_: [])
     results.measure(trained.path, ["nowhere"], 9, results.MODES)
     assert json.loads(path.read_text())["challenge"] == found  # measuring other tasks keeps it
+
+
+NETWORK = """
+from paddle import nn
+
+
+def build(way, image_size, channels):
+    return nn.Sequential(nn.MaxPool2D(4), nn.Flatten(), nn.Linear(49, 8))
+"""
+
+
+@pytest.mark.slow
+def test_weights_of_a_network_of_ones_own_take_part(weights, tmp_path):
+    _, folder = weights
+    (tmp_path / "mine.py").write_text(NETWORK)
+    spec = f"{tmp_path}/mine.py:build"
+    flags = ["--algorithm", "protonet", "--way", 4, "--meta_iterations", 1, "--name", "own"]
+    # without filters, which such a network does not take
+    places = ["--logdir", tmp_path, "--checkpoints", tmp_path, "--data", folder / "data"]
+    command("train", *flags, *places, "--network", spec, "--val_tasks", 2, "--workers", 1)
+    trained = read(tmp_path / "own.pkl")
+    measured = (trained, folder / "runs", [str(folder / "data")], 4)
+    with pytest.raises(UserError, match="name that file by --network"):
+        one_shot.measure_challenge(*measured)
+    found = one_shot.measure_challenge(*measured, read_builder(spec))
+    assert one_shot.stored(tmp_path) == {"own": found}
+    assert one_shot.measure_challenge(*measured) == found  # without the network's file
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.json")), ids=lambda p: p.stem)
+def test_what_examples_have_measured_is_of_their_weights(path):
+    weights = path.with_suffix(".pkl").read_bytes()
+    assert json.loads(path.read_text())["sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_images_of_another_size_are_not_taken(weights, raw):
