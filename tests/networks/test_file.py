@@ -100,6 +100,7 @@ def test_the_residual_examples_have_exact_second_derivatives(spec, parameters):
         ("protonet_resnet8", "resnet.py:eight", 20),
         ("protonet_resnet42_train_val", "resnet.py:four", 13),
         ("protonet_resnet_wide_train_val", "resnet_wide.py:six", 20),
+        ("protonet_resnet_wide_background", "resnet_wide.py:six", 20),
         ("maml_resnet", "resnet.py:four", 15),
     ],
 )
