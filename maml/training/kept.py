@@ -6,7 +6,7 @@ import dataclasses
 
 from maml.config import Config
 from maml.training.checkpoint import Checkpoint, read
-from maml.training.names import kept_folder
+from maml.training.names import kept_path, kept_paths
 
 
 def keep(weights: Checkpoint, config: Config, accuracy: float) -> None:
@@ -15,13 +15,12 @@ def keep(weights: Checkpoint, config: Config, accuracy: float) -> None:
     The files themselves say how good they are, so a run that goes on may keep more or fewer. Of
     equal ones the latest are kept.
     """
-    folder = kept_folder(config)
     this = dataclasses.replace(
         weights,
-        path=folder / f"{weights.iteration}.pkl",
+        path=kept_path(config, weights.iteration),
         best={"accuracy": accuracy, "epoch": weights.iteration},
     )
-    others = map(read, folder.glob("*.pkl"))
+    others = map(read, kept_paths(config))
     every = [this, *(other for other in others if other.path != this.path)]
     every.sort(key=lambda one: (one.accuracy, one.iteration), reverse=True)
     best, rest = every[: config.keep_best], every[config.keep_best :]

@@ -21,9 +21,14 @@ def best_path(config: Config) -> Path:
     return Path(config.checkpoints) / f"{config.name}.pkl"
 
 
-def kept_folder(config: Config) -> Path:
-    """The folder of the weights that `keep_best` keeps."""
-    return Path(config.checkpoints) / config.name
+def kept_path(config: Config, iteration: int) -> Path:
+    """The file of the weights after `iteration`, where `keep_best` keeps them."""
+    return Path(config.checkpoints) / config.name / f"{iteration}.pkl"
+
+
+def kept_paths(config: Config) -> list[Path]:
+    """The files that `keep_best` has kept. The log may be in the same folder."""
+    return sorted(Path(config.checkpoints, config.name).glob("[0-9]*.pkl"))
 
 
 def log_folder(config: Config) -> Path:
@@ -75,8 +80,8 @@ def new_name(config: Config) -> str:
     """
     for name in _numbered(config):
         c = dataclasses.replace(config, name=name)
-        files = (resume_path(c), best_path(c), kept_folder(c))
-        if not any(path.exists() for path in files) and reserve(lock_path(c)):
+        taken = resume_path(c).exists() or best_path(c).exists() or kept_paths(c)
+        if not taken and reserve(lock_path(c)):
             return c.name
     raise UserError(f"name {config.name} is taken a thousand times; choose another by --name")
 

@@ -90,6 +90,13 @@ def test_the_weights_of_the_best_validations_are_kept(trainer, tmp_path):
         assert same(kept.weights, other.checkpoint().weights)
 
 
+def test_kept_weights_and_the_log_may_be_in_one_folder(trainer, tmp_path):
+    changes = {"val_every": 1, "meta_iterations": 3, "keep_best": 2}
+    trainer(**changes, logdir=str(tmp_path), checkpoints=str(tmp_path)).train()
+    numbers = {path.stem for path in (tmp_path / "a").glob("*.pkl")} - {"resume"}
+    assert len(numbers) == 2 and numbers < {"1", "2", "3"}
+
+
 def test_a_run_that_goes_on_may_keep_more_or_fewer(trainer, tmp_path):
     changes = {"val_every": 1, "outer_lr": 0.05}
     measured_by(trainer(**changes, meta_iterations=4), 4)
